@@ -1,0 +1,48 @@
+"""What can go wrong with the log and its records.
+
+EventsError
+├── UnreadableRecord      a record that no version of the codec understands
+├── LogUnavailable        no answer from the log in time; what was sent may still arrive
+├── WrongLog              this is not, or no longer, the log that the projections were built from
+├── TopicMismatch         a topic's configuration differs from the agreement
+└── SettingsError         the environment lacks or misspells settings; all of them are named
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EventsError(Exception):
+    """Base of every error of this package."""
+
+
+class UnreadableRecord(EventsError):
+    """A record that cannot be understood. The message says why and never quotes the value."""
+
+
+class LogUnavailable(EventsError):
+    """The log did not answer in time. What was being appended may still take effect."""
+
+
+class WrongLog(EventsError):
+    """This is not the log that the read models were built from, or it has forgotten something.
+
+    The message ends with how to repair it.
+    """
+
+
+class TopicMismatch(EventsError):
+    """Topics differ from the agreement; `differences` has one sentence for each."""
+
+    def __init__(self, differences: Sequence[str]) -> None:
+        super().__init__("; ".join(differences))
+        self.differences = tuple(differences)
+
+
+class SettingsError(EventsError):
+    """Settings are missing or wrong; `problems` has one sentence for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)

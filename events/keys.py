@@ -1,0 +1,102 @@
+"""The facts of a key's life. They carry hashes; the secret itself is in none of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
+
+from events.envelope import Envelope, Fact, KeyId, Text, UtcTime
+
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class IssuedKey(Fact):
+    """A key as it was issued: its settings and what verifies its secret."""
+
+    key_id: KeyId
+    lineage_id: KeyId = Field(description="key_id of the first key of the lineage")
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    user_id: Text
+    service_id: Text
+    environment: Literal["production", "test", "development"]
+    scopes: tuple[Text, ...] = ()
+    allowed_ips: tuple[Text, ...] = Field(
+        default=(), description="addresses or CIDR networks; empty means any"
+    )
+    rate_limit_per_hour: PositiveInt
+    monthly_prediction_limit: Annotated[int, Field(ge=0)] | None = None
+    billing_plan: Text
+    expires_at: UtcTime | None = None
+    lifetime_days: PositiveInt | None = Field(
+        default=None, description="length of life that a rotation starts anew"
+    )
+    key_prefix: Text = Field(description="what may be displayed of the key")
+    bcrypt_hash: Annotated[str, StringConstraints(min_length=60, max_length=60)] = Field(repr=False)
+    fingerprint: Fingerprint = Field(repr=False, description="BLAKE2b-256 of the key, keyed with the pepper")
+    pepper_id: Text
+
+
+class Rotation(Fact):
+    """The old key gives way to a new one of the same lineage."""
+
+    key_id: KeyId = Field(description="the key that is replaced")
+    new_key: IssuedKey
+    valid_until: UtcTime | None = Field(
+        default=None, description="end of the old secret's grace; absent: it is dead once this is applied"
+    )
+
+
+class Revocation(Fact):
+    """A key is dead. The current key of a lineage takes every other secret of the lineage with it."""
+
+    key_id: KeyId
+    reason: Text
+
+
+class LineageEvent(Envelope):
+    """An event of `keys.lifecycle`: `partitionkey` is the lineage, `sequence` its position there from 1."""
+
+    sequence: PositiveInt
+
+
+class KeyCreated(LineageEvent):
+    """A lineage begins with its first key."""
+
+    type: Literal["hokusai.auth.KeyCreated.v1"] = "hokusai.auth.KeyCreated.v1"
+    data: IssuedKey
+
+    @model_validator(mode="after")
+    def _names_one_key(self) -> Self:
+        if not self.subject == self.partitionkey == self.data.key_id == self.data.lineage_id:
+            raise ValueError("subject, partitionkey, key_id and lineage_id of a created key must be equal")
+        return self
+
+
+class KeyRotated(LineageEvent):
+    """The current key of a lineage is replaced. One record, so a rotation is atomic."""
+
+    type: Literal["hokusai.auth.KeyRotated.v1"] = "hokusai.auth.KeyRotated.v1"
+    data: Rotation
+
+    @model_validator(mode="after")
+    def _stays_in_its_lineage(self) -> Self:
+        if self.subject != self.data.key_id or self.partitionkey != self.data.new_key.lineage_id:
+            raise ValueError("subject must be the old key_id, partitionkey the new key's lineage_id")
+        return self
+
+
+class KeyRevoked(LineageEvent):
+    """A key of a lineage is revoked."""
+
+    type: Literal["hokusai.auth.KeyRevoked.v1"] = "hokusai.auth.KeyRevoked.v1"
+    data: Revocation
+
+    @model_validator(mode="after")
+    def _names_its_key(self) -> Self:
+        if self.subject != self.data.key_id:
+            raise ValueError("subject must be the revoked key_id")
+        return self
+
+
+KeyEvent = KeyCreated | KeyRotated | KeyRevoked

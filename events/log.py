@@ -1,0 +1,81 @@
+"""The log as the domain sees it: append a record durably, read every record in order.
+
+`kafka_log` has these ports over Kafka, `memory_log` in memory; both pass the same contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Record(Protocol):
+    """A record as it was read. `timestamp` is milliseconds since 1970, UTC, as the topic keeps it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class EventLog(Protocol):
+    """Appends records."""
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
+        """Append one record and return where it stands, once every in-sync replica has it.
+
+        The partition follows from the key (murmur2). Raises `LogUnavailable` when no answer came within
+        the log's own deadline; the record may still take effect then. Cancelling the call does not
+        take the record back.
+        """
+        ...
+
+
+class LogReader(Protocol):
+    """Reads all partitions of one topic, without a group, from offsets that the reader chooses."""
+
+    async def begin(self, positions: Mapping[int, int]) -> None:
+        """Read each partition from its offset; partitions that are not named from offset 0.
+
+        Raises `WrongLog` when an offset lies outside what the log holds: never a silent reset.
+        """
+        ...
+
+    async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
+        """The next records, in order within each partition; empty when none came in time.
+
+        Returns empty while the log is away and goes on by itself afterwards.
+        """
+        ...
+
+    async def end_offsets(self, timeout_seconds: float = 5.0) -> Mapping[int, int]:
+        """The offset after the last record, for every partition. Raises `LogUnavailable`."""
+        ...
+
+    def positions(self) -> Mapping[int, int]:
+        """The next offset to read, for every partition: what lies before it was returned by `read`."""
+        ...

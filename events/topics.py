@@ -1,0 +1,99 @@
+"""Every topic of the platform: its name, its record key, what it keeps and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import Field
+
+from events.settings import Settings
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+#: Partition counts are for life: a lineage's records must never move to another partition.
+PARTITIONS = 12
+
+KEEP_EVERYTHING = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+KEEP_90_DAYS = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS), "retention.bytes": "-1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic. `is_event_store`: a source of truth, that must hold every record since offset 0."""
+
+    name: str
+    record_key: str
+    configuration: Mapping[str, str] = field(hash=False)
+    partitions: int = PARTITIONS
+    is_event_store: bool = False
+
+
+class Topics(Settings):
+    """The topics under one prefix; environments and tests share a broker by different prefixes."""
+
+    prefix: str = Field(default="", alias="KAFKA_TOPIC_PREFIX", pattern=r"^[a-zA-Z0-9._-]{0,100}$")
+    replication_factor: int = Field(default=1, alias="KAFKA_REPLICATION_FACTOR", ge=1)
+    min_insync_replicas: int = Field(default=1, alias="KAFKA_MIN_INSYNC_REPLICAS", ge=1)
+
+    @property
+    def lifecycle(self) -> Topic:
+        """The event store of keys: KeyCreated, KeyRotated, KeyRevoked."""
+        return self._topic("keys.lifecycle", "lineage_id", KEEP_EVERYTHING, is_event_store=True)
+
+    @property
+    def lifecycle_dead_letters(self) -> Topic:
+        return self._topic("keys.lifecycle.dlq", "that of the original", KEEP_90_DAYS)
+
+    @property
+    def usage(self) -> Topic:
+        """The event store of use: KeyUsed, timed by the broker."""
+        kept = {**KEEP_EVERYTHING, "message.timestamp.type": "LogAppendTime"}
+        return self._topic("keys.usage", "key_id", kept, is_event_store=True)
+
+    @property
+    def usage_dead_letters(self) -> Topic:
+        return self._topic("keys.usage.dlq", "that of the original", KEEP_90_DAYS)
+
+    @property
+    def rate_counters(self) -> Topic:
+        """Each node's absolute count for (lineage, hour). Not compacted: that would keep one node's only."""
+        kept = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(3 * HOUR_MS),
+            "retention.bytes": "-1",
+            "segment.ms": str(HOUR_MS // 6),
+        }
+        return self._topic("ratelimit.counters", "lineage_id", kept)
+
+    @property
+    def hourly_usage(self) -> Topic:
+        """Absolute totals of each key and hour; the highest revision of each is right."""
+        return self._topic("usage.hourly", "key_id + hour", {"cleanup.policy": "compact"})
+
+    @property
+    def statements(self) -> Topic:
+        """Closed months; the first record of each (lineage, month) is the statement."""
+        return self._topic("billing.statements", "lineage_id + month", KEEP_EVERYTHING)
+
+    def all(self) -> tuple[Topic, ...]:
+        return (
+            self.lifecycle,
+            self.lifecycle_dead_letters,
+            self.usage,
+            self.usage_dead_letters,
+            self.rate_counters,
+            self.hourly_usage,
+            self.statements,
+        )
+
+    def _topic(
+        self, name: str, record_key: str, configuration: Mapping[str, str], *, is_event_store: bool = False
+    ) -> Topic:
+        agreed = {
+            **configuration,
+            "min.insync.replicas": str(self.min_insync_replicas),
+            "unclean.leader.election.enable": "false",
+        }
+        return Topic(f"{self.prefix}{name}", record_key, agreed, is_event_store=is_event_store)
