@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
 from events.envelope import Envelope, Fact, KeyId, Text, UtcTime
 
+Environment = Literal["production", "test", "development"]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -19,7 +20,7 @@ class IssuedKey(Fact):
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     user_id: Text
     service_id: Text
-    environment: Literal["production", "test", "development"]
+    environment: Environment
     scopes: tuple[Text, ...] = ()
     allowed_ips: tuple[Text, ...] = Field(
         default=(), description="addresses or CIDR networks; empty means any"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated
+from events.keys import Environment, IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class KeySettings:
     name: str
     user_id: str
     service_id: str
-    environment: str
+    environment: Environment
     scopes: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_per_hour: int

@@ -1,0 +1,102 @@
+"""`hokusai-auth api`: environment -> settings -> workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvicorn
+from events.log_identity import check_log
+from events.waiting import wait_for
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from events.errors import LogUnavailable, SettingsError, WrongLog
+from services.api.app import create_app
+from services.api.errors import ReadModelUnavailable
+from services.api.read_models import ReadModels
+from services.api.settings import ApiSettings
+
+DRAIN_SECONDS = 6
+REFUSED = 2
+
+
+def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> int:
+    """Run until SIGTERM or SIGINT. 0: stopped cleanly; 2: refused to start, stderr says why in a sentence."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        settings = ApiSettings.from_environment(environment)
+        logging.basicConfig(
+            level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        logging.getLogger("aiokafka").setLevel(logging.ERROR)
+        asyncio.run(_refuse_another_log(settings))
+    except SettingsError as error:
+        return _refuse("bad settings: " + "; ".join(error.problems))
+    except WrongLog as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="hokusai-node-") as folder:
+        return _serve(settings, Path(folder), host, port, workers)
+
+
+def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: int) -> int:
+    config = uvicorn.Config(
+        functools.partial(create_app, settings, folder),
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    if workers == 1:
+        # uvicorn raises the signal again after draining; by then there is nothing left to stop.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
+        return 0 if server.started else STARTUP_FAILURE
+    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor.run()
+    failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    return STARTUP_FAILURE if failed else 0
+
+
+async def _refuse_another_log(settings: ApiSettings) -> None:
+    """Raise `WrongLog` before any worker is started; wait for Kafka, but not for Postgres."""
+    read_models = ReadModels(settings.database_url, settings.lifecycle.name)
+    await read_models.open()
+    try:
+        known = await read_models.cluster_id()
+    except ReadModelUnavailable:
+        known = None
+    finally:
+        await read_models.close()
+    await wait_for(
+        f"Kafka at {settings.bootstrap_servers}",
+        lambda: check_log(settings, settings, known),
+        (LogUnavailable,),
+    )
+
+
+def _refuse(why: str) -> int:
+    print(f"hokusai-auth api: {why}", file=sys.stderr)  # noqa: T201
+    return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main("127.0.0.1", 8000, 1, os.environ))

@@ -1,0 +1,32 @@
+"""Allowlists of addresses: IPv4 and IPv6, single or CIDR. `::ffff:` mapped addresses are IPv4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+def parse_networks(entries: Sequence[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks of an allowlist. Raises `ValueError` for a malformed entry."""
+    return tuple(map(_parse_network, entries))
+
+
+def is_allowed(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address lies in one of the networks. What is no address lies outside of all."""
+    try:
+        parsed: IPv4Address | IPv6Address = ip_address(address.strip())
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in networks)
+
+
+def _parse_network(entry: str) -> IPv4Network | IPv6Network:
+    network = ip_network(entry, strict=False)
+    if isinstance(network, IPv6Network) and network.subnet_of(MAPPED):
+        address = network.network_address.ipv4_mapped
+        return IPv4Network((str(address), network.prefixlen - MAPPED.prefixlen))
+    return network

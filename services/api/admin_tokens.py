@@ -1,0 +1,28 @@
+"""The tokens that open the admin routes."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+
+from services.api.errors import Unauthenticated
+
+
+class AdminTokens:
+    """Several at once, so that one can be replaced without an outage."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = [token.encode() for token in tokens]
+
+    def check(self, authorization: Sequence[str]) -> None:
+        """Raise `Unauthenticated` unless the `Authorization` headers are one bearer token of ours.
+
+        Every token is compared, in constant time, whichever matches.
+        """
+        scheme, _, credential = authorization[0].partition(" ") if authorization else ("", "", "")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("Not authenticated")
+        presented = credential.strip().encode("latin-1")
+        matches = [hmac.compare_digest(presented, token) for token in self._tokens]
+        if len(authorization) > 1 or not any(matches):
+            raise Unauthenticated("Invalid authentication credentials")

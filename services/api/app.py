@@ -1,0 +1,146 @@
+"""One worker of the api: everything is made here, opened and closed by the lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from events.log_identity import check_log
+from events.waiting import wait_for
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from events.clock import Clock
+from events.errors import LogUnavailable
+from events.kafka_log import KafkaEventLog, KafkaLogReader
+from services.api import error_handlers, openapi
+from services.api.admin_tokens import AdminTokens
+from services.api.commands import KeyCommands
+from services.api.directory import KeyDirectory
+from services.api.edge import Edge
+from services.api.errors import ReadModelUnavailable
+from services.api.follower import Follower
+from services.api.hashing import Hasher
+from services.api.key_material import Fingerprints
+from services.api.liveness import Liveness
+from services.api.metrics import COUNTERS, Metrics
+from services.api.node import Node
+from services.api.read_models import ReadModels
+from services.api.routes import keys, operations
+from services.api.routes.validation import ValidationRoute
+from services.api.settings import ApiSettings
+from services.api.state import State
+from services.api.validator import KeyValidator
+
+logger = logging.getLogger(__name__)
+
+VERSION = "0.1.0"
+WATCH_PARENT_SECONDS = 1.0
+
+
+def create_app(settings: ApiSettings, node_folder: Path, clock: Clock | None = None) -> ASGIApp:
+    """The application of one worker. The workers of one node, and they alone, share `node_folder`."""
+    clock = clock or Clock()
+    topic = settings.lifecycle
+    metrics = Metrics()
+    hasher = Hasher(settings.bcrypt_rounds)
+    fingerprints = Fingerprints(settings.peppers)
+    directory = KeyDirectory(fingerprints.known_ids)
+    node = Node(node_folder, topic.partitions, COUNTERS)
+    reader = KafkaLogReader(settings, topic)
+    log = KafkaEventLog(settings)
+    read_models = ReadModels(settings.database_url, topic.name)
+    follower = Follower(reader, directory, node, metrics, clock)
+    liveness = Liveness(
+        follower,
+        read_models,
+        functools.partial(check_log, settings, settings),
+        settings.max_staleness_seconds,
+    )
+    commands = KeyCommands(
+        log,
+        topic.name,
+        follower,
+        directory,
+        node,
+        hasher,
+        fingerprints,
+        clock,
+        metrics,
+        source=f"hokusai-auth/api/{uuid4()}",
+    )
+    state = State(AdminTokens(settings.admin_tokens), clock, commands, follower, liveness, node, read_models)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+        kafka = f"Kafka at {settings.bootstrap_servers}"
+        async with AsyncExitStack() as opened:
+            opened.callback(hasher.close)
+            await read_models.open()
+            opened.push_async_callback(read_models.close)
+            await wait_for(kafka, liveness.confirm, (LogUnavailable,))
+            await wait_for(kafka, lambda: opened.enter_async_context(reader), (LogUnavailable,))
+            await wait_for(kafka, lambda: opened.enter_async_context(log), (LogUnavailable,))
+            positions = await _load(directory, read_models)
+            await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
+            opened.callback(node.leave)
+            logger.info("following %s; %d keys known", topic.name, len(directory))
+            for work in (follower.run(), liveness.watch(), _outlive_no_parent()):
+                opened.push_async_callback(_cancel, asyncio.create_task(_or_stop(work)))
+            yield {"hokusai": state}
+
+    api = FastAPI(
+        title="Hokusai Auth",
+        version=VERSION,
+        description="May this API key pass? Creates, validates, rotates and revokes keys.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    api.include_router(keys.router)
+    api.include_router(operations.router)
+    error_handlers.register(api)
+    api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
+
+    validator = KeyValidator(directory, fingerprints, hasher, clock, metrics)
+    return Edge(ValidationRoute(api, validator, lambda: liveness.is_stale, metrics), metrics)
+
+
+async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int, int]:
+    """Fill the directory from Postgres; where that is away, from nothing: the log has it all."""
+    try:
+        snapshot = await read_models.snapshot()
+    except ReadModelUnavailable as error:
+        logger.warning("no snapshot (%s): replaying the whole log", error)
+        return {}
+    directory.load(snapshot.lineages)
+    return snapshot.positions
+
+
+async def _or_stop(work: Any) -> None:
+    """Work that a worker can't do without: when it fails, the worker stops."""
+    try:
+        await work
+    except Exception:
+        logger.critical("this worker can't go on", exc_info=True)
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _outlive_no_parent() -> None:
+    """A worker whose parent was killed would keep the port and nobody would end it."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(WATCH_PARENT_SECONDS)
+    raise RuntimeError("the parent process is gone")
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,244 @@
+"""Create, rotate, revoke: append one fact to the log and await what the log makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from events.clock import Clock
+from events.codec import encode
+from events.errors import LogUnavailable
+from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.lifecycle import Folded
+from events.lineage import Applied, Key, KeySettings, Lineage
+from events.log import EventLog, Position
+from services.api.directory import KeyDirectory
+from services.api.errors import KeyNotFound, OutcomeUnknown, WriteConflict
+from services.api.follower import Follower
+from services.api.hashing import Hasher
+from services.api.key_material import Fingerprints, display_prefix, generate_key
+from services.api.metrics import Metrics
+from services.api.node import Node
+
+logger = logging.getLogger(__name__)
+
+LOST_RACE = "API key was changed at the same time"
+
+#: Append and wait together, so that a caller is answered within five seconds.
+WRITE_DEADLINE_SECONDS = 4.8
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks for a change, and the request it belongs to."""
+
+    actor: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A key that has just been issued. `secret` is the full key: it goes into one answer and nowhere else."""
+
+    secret: str
+    key: Key
+
+    def __repr__(self) -> str:
+        return f"Issue(key_id={self.key.key_id!r})"
+
+
+class KeyCommands:
+    """The three changes of a key's life. The log decides races; no database is involved."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        topic: str,
+        follower: Follower,
+        directory: KeyDirectory,
+        node: Node,
+        hasher: Hasher,
+        fingerprints: Fingerprints,
+        clock: Clock,
+        metrics: Metrics,
+        source: str,
+    ) -> None:
+        self._log = log
+        self._topic = topic
+        self._follower = follower
+        self._directory = directory
+        self._node = node
+        self._hasher = hasher
+        self._fingerprints = fingerprints
+        self._clock = clock
+        self._metrics = metrics
+        self._source = source
+        self._unconfirmed: dict[str, asyncio.Task[tuple[Position, Folded]]] = {}
+
+    async def create(self, settings: KeySettings, user: Requester) -> Issue:
+        """Issue the first key of a new lineage. Raises `OutcomeUnknown`."""
+        deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
+        key_id = str(uuid4())
+        secret, issued = await self._issue(key_id, key_id, settings)
+        event = KeyCreated(
+            source=self._source,
+            subject=key_id,
+            partitionkey=key_id,
+            sequence=1,
+            time=self._clock.now(),
+            actor=user.actor,
+            correlationid=user.correlation_id,
+            data=issued,
+        )
+        lineage = await self._write(event, key_id, deadline)
+        return Issue(secret, lineage.current)
+
+    async def rotate(self, key_id: str, grace: timedelta, user: Requester) -> Issue:
+        """Replace the current key of a lineage; the old secret lives on for `grace`, at most to its expiry.
+
+        Raises `KeyNotFound`, `WriteConflict` for a key that is revoked or replaced or lost a race,
+        `OutcomeUnknown`.
+        """
+        deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
+        old, lineage = self._rotatable(key_id)
+        secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings)
+        # Hashing took a while: what may have happened meanwhile decides, and gives the sequence.
+        old, lineage = self._rotatable(key_id)
+        now = self._clock.now()
+        event = KeyRotated(
+            source=self._source,
+            subject=key_id,
+            partitionkey=lineage.lineage_id,
+            sequence=lineage.sequence + 1,
+            time=now,
+            actor=user.actor,
+            correlationid=user.correlation_id,
+            data=Rotation(key_id=key_id, new_key=issued, valid_until=_end_of_grace(old, now, grace)),
+        )
+        lineage = await self._write(event, issued.key_id, deadline)
+        new = lineage.find(issued.key_id)
+        if new is None:
+            raise WriteConflict(LOST_RACE)
+        return Issue(secret, new)
+
+    async def revoke(self, key_id: str, user: Requester) -> None:
+        """End a key; the current key of a lineage takes the others along. A dead key needs no further fact.
+
+        Raises `KeyNotFound`, `WriteConflict`, `OutcomeUnknown`.
+        """
+        deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
+        key, lineage = self._changeable(key_id)
+        if not key.is_active(self._clock.now()):
+            return
+        event = KeyRevoked(
+            source=self._source,
+            subject=key_id,
+            partitionkey=lineage.lineage_id,
+            sequence=lineage.sequence + 1,
+            time=self._clock.now(),
+            actor=user.actor,
+            correlationid=user.correlation_id,
+            data=Revocation(key_id=key_id, reason="requested"),
+        )
+        try:
+            await self._write(event, key_id, deadline)
+        except WriteConflict:
+            key, _ = self._changeable(key_id)
+            if key.revoked_at is None:
+                raise
+
+    async def _issue(self, key_id: str, lineage_id: str, settings: KeySettings) -> tuple[str, IssuedKey]:
+        """A fresh secret, and the key as the log may know it."""
+        secret = generate_key(settings.environment)
+        bcrypt_hash = await self._hasher.hash(secret)
+        days = settings.lifetime_days
+        issued_at = self._clock.now().replace(microsecond=0)
+        return secret, IssuedKey(
+            key_id=key_id,
+            lineage_id=lineage_id,
+            name=settings.name,
+            user_id=settings.user_id,
+            service_id=settings.service_id,
+            environment=settings.environment,
+            scopes=settings.scopes,
+            allowed_ips=settings.allowed_ips,
+            rate_limit_per_hour=settings.rate_limit_per_hour,
+            monthly_prediction_limit=settings.monthly_prediction_limit,
+            billing_plan=settings.billing_plan,
+            expires_at=None if days is None else issued_at + timedelta(days=days),
+            lifetime_days=days,
+            key_prefix=display_prefix(secret),
+            bcrypt_hash=bcrypt_hash,
+            fingerprint=self._fingerprints.newest(secret.encode()).hex(),
+            pepper_id=self._fingerprints.newest_id,
+        )
+
+    def _changeable(self, key_id: str) -> tuple[Key, Lineage]:
+        lineage = self._directory.lineage_of(key_id)
+        key = lineage.find(key_id) if lineage else None
+        if lineage is None or key is None:
+            raise KeyNotFound
+        if lineage.parked is not None:
+            raise WriteConflict("API key is parked: its history needs a rebuild")
+        return key, lineage
+
+    def _rotatable(self, key_id: str) -> tuple[Key, Lineage]:
+        key, lineage = self._changeable(key_id)
+        if key.revoked_at is not None:
+            raise WriteConflict("API key has been revoked")
+        if key.superseded_by is not None:
+            raise WriteConflict("API key has already been rotated")
+        return key, lineage
+
+    async def _write(self, event: KeyEvent, key_id: str, deadline: float) -> Lineage:
+        """Append the event and wait until every worker of this node has applied or ignored it."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline - began):
+                await self._turn(event)
+                # Shielded: what is on its way to the log arrives, whether or not the caller still waits.
+                position, folded = await asyncio.shield(self._unconfirmed[event.partitionkey])
+                await self._node.applied(position.partition, position.offset)
+        except (TimeoutError, LogUnavailable):
+            raise OutcomeUnknown(key_id) from None
+        self._metrics.write(time.monotonic() - began)
+        if not isinstance(folded.outcome, Applied):
+            raise WriteConflict(LOST_RACE)
+        return folded.outcome.lineage
+
+    async def _turn(self, event: KeyEvent) -> None:
+        """Start appending once no other write to the lineage is unconfirmed; one at a time."""
+        lineage_id = event.partitionkey
+        while (other := self._unconfirmed.get(lineage_id)) is not None:
+            await asyncio.wait([other])
+        lineage = self._directory.lineage(lineage_id)
+        if lineage is not None and lineage.sequence >= event.sequence:
+            raise WriteConflict(LOST_RACE)
+        append = asyncio.create_task(self._append(event))
+        self._unconfirmed[lineage_id] = append
+        append.add_done_callback(lambda task: self._confirmed(lineage_id, task))
+
+    async def _append(self, event: KeyEvent) -> tuple[Position, Folded]:
+        applied = self._follower.expect(event.id)
+        try:
+            position = await self._log.append(self._topic, event.partitionkey.encode(), encode(event))
+            return position, await applied
+        finally:
+            self._follower.forget(event.id)
+
+    def _confirmed(self, lineage_id: str, append: asyncio.Task[tuple[Position, Folded]]) -> None:
+        del self._unconfirmed[lineage_id]
+        # Asking for the error marks it as seen, also where the caller has given up.
+        if not append.cancelled() and (error := append.exception()) is not None:
+            logger.warning("an append to lineage %s failed: %s", lineage_id, error)
+
+
+def _end_of_grace(old: Key, now: datetime, grace: timedelta) -> datetime | None:
+    """When the old secret ends; None where it ends at once, whatever any clock says."""
+    if not grace:
+        return None
+    return now + grace if old.expires_at is None else min(now + grace, old.expires_at)

@@ -1,0 +1,111 @@
+"""What every request and every answer passes: a limit on bodies, and the security headers."""
+
+from __future__ import annotations
+
+import contextlib
+from http import HTTPStatus
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.api.metrics import Metrics
+
+MAX_BODY_BYTES = 64 * 1024
+
+SECURITY_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"x-xss-protection", b"1; mode=block"),
+    (b"referrer-policy", b"strict-origin-when-cross-origin"),
+]
+
+#: The page at /docs is the one that loads scripts and styles, from where FastAPI's template says.
+DOCS_PATH = "/docs"
+DOCS_POLICY = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
+)
+DOCS_HEADERS = [(b"content-security-policy", DOCS_POLICY), *SECURITY_HEADERS[1:]]
+
+
+class BodyTooLarge(Exception):
+    """The request's body is over the limit."""
+
+
+class Edge:
+    """Wraps the application; the outermost layer, so that errors get their headers too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = DOCS_HEADERS if scope["path"] == DOCS_PATH else SECURITY_HEADERS
+        limit = _BodyLimit(receive)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *headers]
+                self._metrics.answer(message["status"])
+            await send(message)
+
+        async def send_unless_refused(message: Message) -> None:
+            # The application may answer something else when reading the body fails.
+            if not limit.is_exceeded:
+                await send_with_headers(message)
+
+        if _declared_length(scope) > MAX_BODY_BYTES:
+            await _refuse(send_with_headers)
+            return
+        with contextlib.suppress(BodyTooLarge):
+            await self._app(scope, limit.receive, send_unless_refused)
+        if limit.is_exceeded:
+            await _refuse(send_with_headers)
+
+
+class _BodyLimit:
+    """Counts what is received of a body, whatever length it claims."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._received = 0
+
+    @property
+    def is_exceeded(self) -> bool:
+        return self._received > MAX_BODY_BYTES
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self.is_exceeded:
+            raise BodyTooLarge
+        return message
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+    return 0
+
+
+async def _refuse(send: Send) -> None:
+    body = orjson.dumps({"detail": "Request body too large"})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

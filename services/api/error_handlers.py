@@ -1,0 +1,74 @@
+"""Errors to HTTP, in one place. No answer repeats what the caller sent."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from services.api.errors import (
+    HasherBusy,
+    KeyNotFound,
+    OutcomeUnknown,
+    ReadModelUnavailable,
+    Unauthenticated,
+    WriteConflict,
+)
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = {"Retry-After": "1"}
+STATUS = {
+    Unauthenticated: 401,
+    KeyNotFound: 404,
+    WriteConflict: 409,
+    ReadModelUnavailable: 503,
+    HasherBusy: 503,
+}
+HEADERS: dict[type[Exception], dict[str, str]] = {
+    Unauthenticated: {"WWW-Authenticate": "Bearer"},
+    ReadModelUnavailable: RETRY_AFTER,
+    HasherBusy: RETRY_AFTER,
+}
+
+
+def register(app: FastAPI) -> None:
+    """Teach the application every error of this service."""
+    for error in STATUS:
+        app.add_exception_handler(error, _known_error)
+    app.add_exception_handler(OutcomeUnknown, _outcome_unknown)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _known_error(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, STATUS[type(error)], HEADERS.get(type(error)))
+
+
+async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
+    unknown = cast(OutcomeUnknown, error)
+    return JSONResponse({"detail": str(unknown), "key_id": unknown.key_id}, 503, RETRY_AFTER)
+
+
+async def _bad_request(request: Request, error: Exception) -> JSONResponse:
+    problems = cast(RequestValidationError, error).errors()
+    return JSONResponse({"detail": "; ".join(map(_sentence, problems))}, 400)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "Internal server error"}, 500)
+
+
+def _sentence(problem: dict[str, object]) -> str:
+    """`field: what is wrong with it`."""
+    if problem["type"] == "json_invalid":
+        return "body: not valid JSON"
+    where = [str(part) for part in cast(tuple[object, ...], problem["loc"])]
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    field = ".".join(where[1:])
+    if not field:
+        return message if ": " in message else f"{where[0]}: {message}"
+    return f"{field}: {message}"

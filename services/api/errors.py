@@ -1,0 +1,47 @@
+"""What the api can't do, in words that callers may see. No message carries a secret.
+
+ApiError
+├── Unauthenticated         no admin token, or a wrong one
+├── KeyNotFound             no key has this id
+├── WriteConflict           the log decided for somebody else, or the key cannot change any more
+├── OutcomeUnknown          appended perhaps, but not confirmed in time
+├── ReadModelUnavailable    Postgres does not answer, or lags too far behind the log
+└── HasherBusy              no room for another bcrypt now
+"""
+
+from __future__ import annotations
+
+
+class ApiError(Exception):
+    """Base of this service's errors."""
+
+
+class Unauthenticated(ApiError):
+    """The admin token is missing or wrong; the message says which."""
+
+
+class KeyNotFound(ApiError):
+    """API key not found"""
+
+    def __init__(self) -> None:
+        super().__init__("API key not found")
+
+
+class WriteConflict(ApiError):
+    """The log has decided otherwise; the message says what stands in the way."""
+
+
+class OutcomeUnknown(ApiError):
+    """The change was not confirmed in time; it may still take effect, for the key with this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__("The change was not confirmed in time and may still take effect")
+        self.key_id = key_id
+
+
+class ReadModelUnavailable(ApiError):
+    """The read model cannot answer now; the message says why."""
+
+
+class HasherBusy(ApiError):
+    """Too many keys are waiting to be hashed."""

@@ -1,0 +1,183 @@
+"""Every metric of the api: its name, kind and meaning.
+
+Workers count in plain integers on their seats; whoever is scraped sums over all seats of the node, those
+of workers that died included, so a restart never makes a counter fall.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum, auto
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from services.api.node import Node, Seat
+from services.api.verdict import Verdict
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+COMMANDS = ("create", "rotate", "revoke")
+COMMAND_RESULTS = ("done", "conflict", "not_found", "unknown", "failed")
+STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class _Single(IntEnum):
+    """The numbers on a seat that have no label: first those that a worker sets, then those that only grow."""
+
+    FRESH_AT_MICROSECONDS = 0
+    KEYS = auto()
+    PARKED = auto()
+    UNVERIFIABLE = auto()
+    EVENTS_APPLIED = auto()
+    EVENTS_IGNORED = auto()
+    RECORDS_UNREADABLE = auto()
+    BCRYPT_CHECKS = auto()
+    WRITES = auto()
+    WRITE_MICROSECONDS = auto()
+
+
+GAUGES = _Single.EVENTS_APPLIED
+VERDICTS_AT = len(_Single)
+COMMANDS_AT = VERDICTS_AT + len(Verdict)
+ANSWERS_AT = COMMANDS_AT + len(COMMANDS) * len(COMMAND_RESULTS)
+COUNTERS = ANSWERS_AT + len(STATUS_CLASSES)
+
+
+class Metrics:
+    """What one worker counts. Until it has a seat it counts for itself alone."""
+
+    def __init__(self) -> None:
+        self._numbers: memoryview = memoryview(bytearray(COUNTERS * 8)).cast("q")
+
+    def sit(self, seat: Seat) -> None:
+        """Count on the seat from now on."""
+        for place, number in enumerate(self._numbers):
+            kept = 0 if place < GAUGES else seat.counters[place]
+            seat.counters[place] = kept + number
+        self._numbers = seat.counters
+
+    def verdict(self, verdict: Verdict) -> None:
+        """hokusai_api_validations_total"""
+        self._numbers[VERDICTS_AT + verdict.index] += 1
+
+    def answer(self, status: int) -> None:
+        """hokusai_api_answers_total"""
+        self._numbers[ANSWERS_AT + status // 100 - 1] += 1
+
+    def command(self, command: str, result: str) -> None:
+        """hokusai_api_commands_total"""
+        place = COMMANDS.index(command) * len(COMMAND_RESULTS) + COMMAND_RESULTS.index(result)
+        self._numbers[COMMANDS_AT + place] += 1
+
+    def write(self, seconds: float) -> None:
+        """hokusai_api_write_seconds: from append to applied by every worker of the node"""
+        self._numbers[_Single.WRITES] += 1
+        self._numbers[_Single.WRITE_MICROSECONDS] += round(seconds * 1_000_000)
+
+    def fresh_at(self, monotonic_seconds: float) -> None:
+        """hokusai_api_staleness_seconds counts from here; all processes share the monotonic clock."""
+        self._numbers[_Single.FRESH_AT_MICROSECONDS] = round(monotonic_seconds * 1_000_000)
+
+    def directory(self, keys: int, parked: int, unverifiable: int) -> None:
+        self._numbers[_Single.KEYS] = keys
+        self._numbers[_Single.PARKED] = parked
+        self._numbers[_Single.UNVERIFIABLE] = unverifiable
+
+    def applied(self) -> None:
+        self._numbers[_Single.EVENTS_APPLIED] += 1
+
+    def ignored(self) -> None:
+        self._numbers[_Single.EVENTS_IGNORED] += 1
+
+    def unreadable(self) -> None:
+        self._numbers[_Single.RECORDS_UNREADABLE] += 1
+
+    def bcrypt_check(self) -> None:
+        self._numbers[_Single.BCRYPT_CHECKS] += 1
+
+
+class NodeCollector(Collector):
+    """The metrics of all workers of a node, as one."""
+
+    def __init__(self, node: Node, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._node = node
+        self._monotonic = monotonic
+
+    def collect(self) -> Iterator[Metric]:
+        seats = self._node.seats()
+        living = list(self._node.living())
+        totals = [sum(seat.counters[place] for seat in seats) for place in range(COUNTERS)]
+        yield from self._counters(totals)
+        yield from self._gauges(living)
+
+    def _counters(self, totals: Sequence[int]) -> Iterator[Metric]:
+        validations = CounterMetricFamily(
+            "hokusai_api_validations", "Answers of validate, by verdict.", labels=["verdict"]
+        )
+        for verdict in Verdict:
+            validations.add_metric([verdict.name.lower()], totals[VERDICTS_AT + verdict.index])
+        yield validations
+
+        commands = CounterMetricFamily(
+            "hokusai_api_commands", "Changes of keys that were asked for.", labels=["command", "result"]
+        )
+        for place, total in enumerate(totals[COMMANDS_AT:ANSWERS_AT]):
+            command, result = divmod(place, len(COMMAND_RESULTS))
+            commands.add_metric([COMMANDS[command], COMMAND_RESULTS[result]], total)
+        yield commands
+
+        answers = CounterMetricFamily(
+            "hokusai_api_answers", "HTTP answers, by class of status.", labels=["status"]
+        )
+        for status, total in zip(STATUS_CLASSES, totals[ANSWERS_AT:], strict=True):
+            answers.add_metric([status], total)
+        yield answers
+
+        for place, name, meaning in (
+            (_Single.EVENTS_APPLIED, "events_applied", "Lifecycle events that took effect, in every worker."),
+            (_Single.EVENTS_IGNORED, "events_ignored", "Duplicates and losers of races, in every worker."),
+            (_Single.RECORDS_UNREADABLE, "records_unreadable", "Lifecycle records that could not be read."),
+            (_Single.BCRYPT_CHECKS, "bcrypt_checks", "Keys that only bcrypt could verify."),
+            (_Single.WRITES, "writes", "Events appended and applied by every worker of the node."),
+        ):
+            yield CounterMetricFamily(f"hokusai_api_{name}", meaning, value=totals[place])
+        yield CounterMetricFamily(
+            "hokusai_api_write_seconds",
+            "Time from append to applied by every worker of the node, summed over all writes.",
+            value=totals[_Single.WRITE_MICROSECONDS] / 1_000_000,
+        )
+
+    def _gauges(self, living: Sequence[Seat]) -> Iterator[Metric]:
+        fresh_at = min((seat.counters[_Single.FRESH_AT_MICROSECONDS] for seat in living), default=0)
+        yield GaugeMetricFamily(
+            "hokusai_api_staleness_seconds",
+            "Age of what the worker that is furthest behind knows of the log.",
+            value=self._monotonic() - fresh_at / 1_000_000,
+        )
+        yield GaugeMetricFamily("hokusai_api_workers", "Workers that answer.", value=len(living))
+        for place, name, meaning in (
+            (_Single.KEYS, "keys", "Keys in memory, dead ones included."),
+            (
+                _Single.PARKED,
+                "parked_lineages",
+                "Lineages that are refused until a rebuild understands them.",
+            ),
+            (
+                _Single.UNVERIFIABLE,
+                "unverifiable_keys",
+                "Keys that no pepper of today finds; bcrypt verifies them.",
+            ),
+        ):
+            largest = max((seat.counters[place] for seat in living), default=0)
+            yield GaugeMetricFamily(f"hokusai_api_{name}", meaning, value=largest)
+
+
+def exposition(node: Node) -> bytes:
+    """The metrics of the whole node as Prometheus text."""
+    registry = CollectorRegistry()
+    registry.register(NodeCollector(node))
+    return generate_latest(registry)

@@ -1,0 +1,199 @@
+"""The Postgres picture of the keys, read-only: admin queries, and the snapshot a worker starts from."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, IsolationLevel
+from psycopg.rows import dict_row, tuple_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from events.lineage import Key, KeySettings, Lineage
+from events.queries import load_queries
+from services.api.errors import ReadModelUnavailable
+from services.api.schemas import ApiKeyInfo
+
+WAIT_SECONDS = 2.0
+POLL_SECONDS = 0.003
+QUERIES = load_queries("services.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a listing goes on: after the key created at that time with that id."""
+
+    after_time: datetime
+    after_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All lineages at one moment, and the next offset of each partition at that moment."""
+
+    lineages: Sequence[Lineage]
+    positions: Mapping[int, int]
+
+
+class ReadModels:
+    """Queries over the projector's views. Every one raises `ReadModelUnavailable` when Postgres is away."""
+
+    def __init__(self, database_url: str, topic: str) -> None:
+        self._topic = topic
+        self._pool = AsyncConnectionPool(
+            database_url,
+            min_size=1,
+            max_size=4,
+            open=False,
+            timeout=WAIT_SECONDS,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": 3,
+                "options": "-c statement_timeout=10000 -c default_transaction_read_only=on",
+            },
+        )
+
+    async def open(self) -> None:
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2)
+
+    async def is_reachable(self) -> bool:
+        """Whether Postgres answers, and has the views."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self.cluster_id()
+        except (TimeoutError, ReadModelUnavailable):
+            return False
+        return True
+
+    async def cluster_id(self) -> str | None:
+        """The cluster that the read models were built from, or None where nothing was built yet."""
+        async with self._connection() as connection:
+            row = await (await connection.execute(QUERIES["identity"])).fetchone()
+        return row["cluster_id"] if row else None
+
+    async def snapshot(self) -> Snapshot:
+        """What the projector has made of the log so far."""
+        async with self._connection() as connection:
+            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            async with connection.transaction():
+                cursor = connection.cursor(row_factory=tuple_row, binary=True)
+                await cursor.execute(QUERIES["positions"], {"topic": self._topic})
+                positions: dict[int, int] = dict(await cursor.fetchall())
+                await cursor.execute(QUERIES["snapshot_lineages"])
+                lineages = await cursor.fetchall()
+                await cursor.execute(QUERIES["snapshot_keys"])
+                keys: dict[str, list[Key]] = {}
+                async for row in cursor:
+                    keys.setdefault(row[1], []).append(_key(row))
+            await connection.set_isolation_level(None)
+        return Snapshot(
+            [
+                Lineage(lineage_id, sequence, tuple(keys.get(lineage_id, ())), parked)
+                for lineage_id, sequence, parked in lineages
+            ],
+            positions,
+        )
+
+    async def list_keys(
+        self,
+        passed: Mapping[int, int],
+        now: datetime,
+        *,
+        services: Sequence[str] | None,
+        active_only: bool,
+        page: Page | None,
+        limit: int | None,
+    ) -> list[ApiKeyInfo]:
+        """Keys oldest first, once the projection has passed these offsets."""
+        async with self._connection() as connection:
+            await self._wait_until_passed(connection, passed)
+            cursor = await connection.execute(
+                QUERIES["list_keys"],
+                {
+                    "now": now,
+                    "services": list(services) if services is not None else None,
+                    "active_only": active_only,
+                    "after_time": page.after_time if page else None,
+                    "after_key": page.after_key if page else None,
+                    "limit": limit,
+                },
+            )
+            return [_info(row) for row in await cursor.fetchall()]
+
+    async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:
+        """One key, once the projection has passed these offsets."""
+        async with self._connection() as connection:
+            await self._wait_until_passed(connection, passed)
+            cursor = await connection.execute(QUERIES["get_key"], {"key_id": key_id, "now": now})
+            row = await cursor.fetchone()
+        return _info(row) if row else None
+
+    async def _wait_until_passed(
+        self, connection: AsyncConnection[dict[str, Any]], passed: Mapping[int, int]
+    ) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            cursor = await connection.execute(QUERIES["positions"], {"topic": self._topic})
+            reached = {row["partition"]: row["next_offset"] for row in await cursor.fetchall()}
+            if all(reached.get(partition, 0) >= offset for partition, offset in passed.items()):
+                return
+            if time.monotonic() > deadline:
+                raise ReadModelUnavailable("The read model is behind the log, try again")
+            await asyncio.sleep(POLL_SECONDS)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
+        """Driver errors stop here."""
+        try:
+            async with self._pool.connection() as connection:
+                connection.row_factory = dict_row  # type: ignore[assignment]
+                yield connection  # type: ignore[misc]
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+            raise ReadModelUnavailable("The read model is being rebuilt, try again") from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise ReadModelUnavailable("The read model is not available, try again") from error
+
+
+def _key(row: Sequence[Any]) -> Key:
+    (key_id, lineage_id, name, user_id, service_id, environment, scopes, allowed_ips, *rest) = row
+    (rate_limit, prediction_limit, plan, lifetime_days, prefix, bcrypt_hash, fingerprint, *rest) = rest
+    (pepper_id, created_at, expires_at, revoked_at, superseded_by, valid_until) = rest
+    return Key(
+        key_id=key_id,
+        lineage_id=lineage_id,
+        settings=KeySettings(
+            name=name,
+            user_id=user_id,
+            service_id=service_id,
+            environment=environment,
+            scopes=tuple(scopes),
+            allowed_ips=tuple(allowed_ips),
+            rate_limit_per_hour=rate_limit,
+            monthly_prediction_limit=prediction_limit,
+            billing_plan=plan,
+            lifetime_days=lifetime_days,
+        ),
+        key_prefix=prefix,
+        bcrypt_hash=bcrypt_hash,
+        fingerprint=bytes(fingerprint),
+        pepper_id=pepper_id,
+        created_at=created_at,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+        superseded_by=superseded_by,
+        valid_until=valid_until,
+    )
+
+
+def _info(row: Mapping[str, Any]) -> ApiKeyInfo:
+    return ApiKeyInfo(id=row["key_id"], **row)

@@ -1,0 +1,148 @@
+"""The admin routes of a key's life: create, list, get, revoke, rotate."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+
+from services.api.commands import Issue, Requester
+from services.api.errors import KeyNotFound
+from services.api.platform_services import same_service
+from services.api.read_models import Page
+from services.api.routes.admin import AdminRoute, requester, state_of
+from services.api.schemas import (
+    ApiKeyInfo,
+    CreateKey,
+    IssuedApiKey,
+    Message,
+    Problem,
+    RotateKey,
+    ServiceId,
+    UnconfirmedChange,
+)
+from services.api.state import State
+
+BAD_REQUEST: Mapping[int | str, Any] = {400: {"model": Problem, "description": "Bad body or parameters"}}
+TOO_LARGE: Mapping[int | str, Any] = {413: {"model": Problem, "description": "Body over 64 KiB"}}
+UNAUTHORIZED: Mapping[int | str, Any] = {401: {"model": Problem, "description": "No or wrong admin token"}}
+NOT_FOUND: Mapping[int | str, Any] = {404: {"model": Problem, "description": "No such key"}}
+CONFLICT: Mapping[int | str, Any] = {
+    409: {"model": Problem, "description": "Changed at the same time, or it can't change any more"}
+}
+UNAVAILABLE: Mapping[int | str, Any] = {
+    503: {"model": Problem, "description": "The read model is away or behind the log"}
+}
+UNCONFIRMED: Mapping[int | str, Any] = {
+    503: {"model": UnconfirmedChange, "description": "Not confirmed in time; it may still take effect"}
+}
+
+# The route class checks the token; this only puts the scheme into OpenAPI.
+router = APIRouter(
+    prefix="/api/v1/keys",
+    tags=["keys"],
+    route_class=AdminRoute,
+    dependencies=[Security(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))],
+    responses={**UNAUTHORIZED},
+    strict_content_type=False,
+)
+
+
+Opened = Annotated[State, Depends(state_of)]
+By = Annotated[Requester, Depends(requester)]
+
+
+@router.post("", status_code=201, responses={**BAD_REQUEST, **TOO_LARGE, **UNCONFIRMED})
+async def create_key(body: CreateKey, state: Opened, by: By) -> IssuedApiKey:
+    """Create a key. This answer is the only place where the full key ever appears."""
+    issue = await state.commands.create(body.settings(user_id=by.actor), by)
+    return _issued(issue, state.clock.now())
+
+
+@router.get("", responses={**BAD_REQUEST, **UNAVAILABLE})
+async def list_keys(
+    request: Request,
+    response: Response,
+    state: Opened,
+    service_id: ServiceId | None = None,
+    active_only: Annotated[bool, Query(description="neither inactive nor expired")] = False,
+    limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
+    cursor: Annotated[str | None, Query(max_length=200, description="from the `Link` header")] = None,
+) -> list[ApiKeyInfo]:
+    """All keys, oldest first, revoked ones included. With `limit`, a page; `Link` names the next one."""
+    keys = await state.read_models.list_keys(
+        dict(state.follower.applied),
+        state.clock.now(),
+        services=None if service_id is None else same_service(service_id),
+        active_only=active_only,
+        page=None if cursor is None else _read_cursor(cursor),
+        limit=None if limit is None else limit + 1,
+    )
+    if limit is not None and len(keys) > limit:
+        keys = keys[:limit]
+        query = {**request.query_params, "cursor": _write_cursor(keys[-1])}
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return keys
+
+
+@router.get("/{key_id}", responses={**NOT_FOUND, **UNAVAILABLE})
+async def get_key(key_id: str, state: Opened) -> ApiKeyInfo:
+    """One key."""
+    passed = dict(state.follower.applied)
+    key = await state.read_models.get_key(_known_form(key_id), passed, state.clock.now())
+    if key is None:
+        raise KeyNotFound
+    return key
+
+
+@router.delete("/{key_id}", responses={**NOT_FOUND, **CONFLICT, **UNCONFIRMED})
+async def revoke_key(key_id: str, state: Opened, by: By) -> Message:
+    """Revoke a key at once; the current key takes older ones in grace along. Twice is as good as once."""
+    await state.commands.revoke(_known_form(key_id), by)
+    return Message(message="API key revoked successfully")
+
+
+@router.post(
+    "/{key_id}/rotate",
+    responses={**BAD_REQUEST, **TOO_LARGE, **NOT_FOUND, **CONFLICT, **UNCONFIRMED},
+)
+async def rotate_key(key_id: str, state: Opened, by: By, body: RotateKey | None = None) -> IssuedApiKey:
+    """Replace a key by a new one with the same settings; the old one dies at once, or after a grace."""
+    issue = await state.commands.rotate(_known_form(key_id), (body or RotateKey()).grace, by)
+    return _issued(issue, state.clock.now())
+
+
+def _issued(issue: Issue, now: datetime) -> IssuedApiKey:
+    return IssuedApiKey(api_key=issue.secret, key_id=issue.key.key_id, key_info=ApiKeyInfo.of(issue.key, now))
+
+
+def _known_form(key_id: str) -> str:
+    """An id that has not even the form of one belongs to no key."""
+    try:
+        return str(UUID(key_id))
+    except ValueError:
+        raise KeyNotFound from None
+
+
+def _write_cursor(last: ApiKeyInfo) -> str:
+    place = orjson.dumps([last.created_at.isoformat(), last.key_id])
+    return base64.urlsafe_b64encode(place).decode()
+
+
+def _read_cursor(cursor: str) -> Page:
+    try:
+        time, key_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+        return Page(datetime.fromisoformat(time), str(UUID(key_id)))
+    except (binascii.Error, ValueError, TypeError, AttributeError):
+        raise RequestValidationError(
+            [{"loc": ("query", "cursor"), "msg": "not a cursor of this list", "type": "cursor"}]
+        ) from None

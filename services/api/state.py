@@ -1,0 +1,26 @@
+"""What a worker has opened, and what its routes work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from events.clock import Clock
+from services.api.admin_tokens import AdminTokens
+from services.api.commands import KeyCommands
+from services.api.follower import Follower
+from services.api.liveness import Liveness
+from services.api.node import Node
+from services.api.read_models import ReadModels
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Opened and closed by the lifespan, handed to the routes."""
+
+    admin_tokens: AdminTokens
+    clock: Clock
+    commands: KeyCommands
+    follower: Follower
+    liveness: Liveness
+    node: Node
+    read_models: ReadModels

@@ -1,0 +1,147 @@
+"""May this key pass? Present, known, active, unexpired, right service, scope and address, in that order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from events.clock import Clock
+from services.api.addresses import is_allowed
+from services.api.directory import KeyDirectory, KnownKey
+from services.api.errors import HasherBusy
+from services.api.hashing import Hasher
+from services.api.key_material import Fingerprints, display_prefix, is_well_formed
+from services.api.metrics import Metrics
+from services.api.platform_services import canonical_service
+from services.api.verdict import Verdict
+
+FAILED_TRIES = 5
+FAILED_TRIES_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a caller wants to know beyond the key itself. `None`: it does not ask."""
+
+    service_id: str | None = None
+    required_scope: str | None = None
+    client_ip: str = ""
+
+
+class KeyValidator:
+    """Answers from memory. Facts are cached, verdicts never: everything is judged on every request."""
+
+    def __init__(
+        self,
+        directory: KeyDirectory,
+        fingerprints: Fingerprints,
+        hasher: Hasher,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._find_by_fingerprint = directory.find
+        self._fingerprints = fingerprints
+        self._now = clock.seconds
+        self._recognise = Recognition(directory, fingerprints, hasher, clock, metrics).recognise
+
+    def find(self, presented: bytes) -> KnownKey | None:
+        """The key with this secret, by its fingerprint."""
+        for fingerprint in self._fingerprints.each(presented):
+            if (known := self._find_by_fingerprint(fingerprint)) is not None:
+                return known
+        return None
+
+    async def recognise(self, presented: bytes) -> KnownKey | None:
+        """The key with this secret, by bcrypt: only where a key exists that no pepper of today can find.
+
+        Raises `HasherBusy` when that can't be decided now.
+        """
+        return await self._recognise(presented)
+
+    def judge_key(self, known: KnownKey) -> Verdict:
+        """Whether the key lives, whatever it is wanted for."""
+        now = self._now()
+        if now >= known.active_until:
+            return Verdict.INACTIVE
+        if now >= known.expires_at:
+            return Verdict.EXPIRED
+        return Verdict.VALID
+
+    def judge(self, known: KnownKey, question: Question) -> Verdict:
+        """Whether the key lives and may do what is asked."""
+        verdict = self.judge_key(known)
+        if verdict is not Verdict.VALID:
+            return verdict
+        settings = known.key.settings
+        if question.service_id is not None and canonical_service(question.service_id) != canonical_service(
+            settings.service_id
+        ):
+            return Verdict.WRONG_SERVICE
+        if (
+            question.required_scope is not None
+            and settings.scopes
+            and question.required_scope not in settings.scopes
+        ):
+            return Verdict.MISSING_SCOPE
+        if settings.allowed_ips and not is_allowed(question.client_ip, known.networks):
+            return Verdict.OUTSIDE_ALLOWLIST
+        return Verdict.VALID
+
+
+class Recognition:
+    """Finds keys whose pepper is lost or retired: by what is visible of them, then by bcrypt, once.
+
+    bcrypt is slow, so a secret that is already being checked is not checked twice at once, and a visible
+    prefix gets a few failed tries a minute; beyond them the answer is "not now", never "no".
+    """
+
+    def __init__(
+        self,
+        directory: KeyDirectory,
+        fingerprints: Fingerprints,
+        hasher: Hasher,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._directory = directory
+        self._fingerprints = fingerprints
+        self._hasher = hasher
+        self._clock = clock
+        self._metrics = metrics
+        self._under_way: dict[bytes, asyncio.Task[KnownKey | None]] = {}
+        self._failures: dict[str, list[float]] = {}
+
+    async def recognise(self, presented: bytes) -> KnownKey | None:
+        if not is_well_formed(presented):
+            return None
+        prefix = display_prefix(presented.decode())
+        if not self._directory.unverifiable(prefix):
+            return None
+        fingerprint = self._fingerprints.newest(presented)
+        if (check := self._under_way.get(fingerprint)) is None:
+            self._refuse_too_many_failures(prefix)
+            check = asyncio.create_task(self._check(presented, prefix, fingerprint))
+            self._under_way[fingerprint] = check
+            check.add_done_callback(lambda _: self._under_way.pop(fingerprint, None))
+        # Shielded: a caller that hangs up must not cancel the check that others wait for.
+        return await asyncio.shield(check)
+
+    async def _check(self, presented: bytes, prefix: str, fingerprint: bytes) -> KnownKey | None:
+        now = self._clock.now()
+        for known in list(self._directory.unverifiable(prefix)):
+            if not known.key.is_active(now):
+                continue
+            self._metrics.bcrypt_check()
+            if await self._hasher.check(presented, known.key.bcrypt_hash):
+                self._directory.remember(fingerprint, known)
+                return known
+        self._failures.setdefault(prefix, []).append(self._clock.seconds())
+        return None
+
+    def _refuse_too_many_failures(self, prefix: str) -> None:
+        since = self._clock.seconds() - FAILED_TRIES_SECONDS
+        recent = [at for at in self._failures.get(prefix, ()) if at > since]
+        # Only prefixes of existing keys ever get here, so this can't grow beyond them.
+        self._failures[prefix] = recent
+        if len(recent) >= FAILED_TRIES:
+            raise HasherBusy("too many failed tries for keys that look like this")
