@@ -19,6 +19,9 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 #: It takes and returns the whole envelope, `type` included.
 UPCASTERS: Mapping[str, Upcaster] = {}
 
+#: What a writer may leave to its defaults and a record must state: the default is another at each reading.
+STATED = frozenset({"specversion", "id", "time"})
+
 _CURRENT: TypeAdapter[Event] = TypeAdapter(
     Annotated[KeyCreated | KeyRotated | KeyRevoked | KeyUsed, Field(discriminator="type")]
 )
@@ -32,37 +35,49 @@ def encode(event: Event) -> bytes:
 def decode(value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Event:
     """The event in a record's value; older versions are lifted to today's.
 
+    Nothing is converted or filled in: what the JSON Schemas refuse is refused here, unknown fields aside.
     Raises `UnreadableRecord` for anything else, naming the place but never the content.
     """
     if value is None:
         raise UnreadableRecord("no value")
     try:
-        return _CURRENT.validate_json(value, extra="ignore")
+        return _read(value)
     except ValidationError as today:
         older = _lift(value, upcasters)
         if older is None:
             raise UnreadableRecord(_reason(today)) from None
     try:
-        return _CURRENT.validate_json(orjson.dumps(older), extra="ignore")
+        return _read(older)
     except ValidationError as error:
         raise UnreadableRecord(_reason(error)) from None
 
 
-def _lift(value: bytes, upcasters: Mapping[str, Upcaster]) -> dict[str, Any] | None:
-    """The envelope after every upcaster that fits, or None where none does."""
+def _read(value: bytes) -> Event:
+    event = _CURRENT.validate_json(value, strict=True, extra="ignore")
+    if unstated := STATED - event.model_fields_set:
+        raise UnreadableRecord(f"{event.type}.{min(unstated)}: missing")
+    return event
+
+
+def _lift(value: bytes, upcasters: Mapping[str, Upcaster]) -> bytes | None:
+    """The value after every upcaster that fits, or None where none does."""
     try:
         envelope: Any = orjson.loads(value)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(envelope, dict) or envelope.get("type") not in upcasters:
+    if not isinstance(envelope, dict) or _upcaster_of(envelope, upcasters) is None:
         return None
     try:
-        lifted: dict[str, Any] = envelope
-        while (upcaster := upcasters.get(lifted["type"])) is not None:
-            lifted = upcaster(lifted)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        while (upcaster := _upcaster_of(envelope, upcasters)) is not None:
+            envelope = upcaster(envelope)
+        return orjson.dumps(envelope)
+    except Exception as error:  # an upcaster meets content that nobody foresaw
         raise UnreadableRecord(f"upcasting failed: {type(error).__name__}") from None
-    return lifted
+
+
+def _upcaster_of(envelope: dict[str, Any], upcasters: Mapping[str, Upcaster]) -> Upcaster | None:
+    version = envelope.get("type")
+    return upcasters.get(version) if isinstance(version, str) else None
 
 
 def _reason(error: ValidationError) -> str:

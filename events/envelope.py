@@ -8,11 +8,25 @@ from typing import Annotated, Literal
 import uuid_utils
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:  # a zone that moves it out of the years 1 to 9999
+        raise ValueError("time out of range") from None
+
+
+#: Every store can hold what an event states: Postgres keeps no NUL in a text, and numbers of 64 bits.
+NO_NUL = r"^[^\x00]*$"
+LARGEST_INT = 2**53 - 1
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 KeyId = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 ]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=NO_NUL)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_INT)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 
 
 class Fact(BaseModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from events.envelope import Envelope, Fact, KeyId, Text, UtcTime
+from events.envelope import NO_NUL, Count, Envelope, Fact, KeyId, Positive, Text, UtcTime
 
 Environment = Literal["production", "test", "development"]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -17,7 +17,7 @@ class IssuedKey(Fact):
 
     key_id: KeyId
     lineage_id: KeyId = Field(description="key_id of the first key of the lineage")
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
     user_id: Text
     service_id: Text
     environment: Environment
@@ -25,15 +25,17 @@ class IssuedKey(Fact):
     allowed_ips: tuple[Text, ...] = Field(
         default=(), description="addresses or CIDR networks; empty means any"
     )
-    rate_limit_per_hour: PositiveInt
-    monthly_prediction_limit: Annotated[int, Field(ge=0)] | None = None
+    rate_limit_per_hour: Positive
+    monthly_prediction_limit: Count | None = None
     billing_plan: Text
     expires_at: UtcTime | None = None
-    lifetime_days: PositiveInt | None = Field(
+    lifetime_days: Positive | None = Field(
         default=None, description="length of life that a rotation starts anew"
     )
     key_prefix: Text = Field(description="what may be displayed of the key")
-    bcrypt_hash: Annotated[str, StringConstraints(min_length=60, max_length=60)] = Field(repr=False)
+    bcrypt_hash: Annotated[str, StringConstraints(min_length=60, max_length=60, pattern=NO_NUL)] = Field(
+        repr=False
+    )
     fingerprint: Fingerprint = Field(repr=False, description="BLAKE2b-256 of the key, keyed with the pepper")
     pepper_id: Text
 
@@ -58,7 +60,7 @@ class Revocation(Fact):
 class LineageEvent(Envelope):
     """An event of `keys.lifecycle`: `partitionkey` is the lineage, `sequence` its position there from 1."""
 
-    sequence: PositiveInt
+    sequence: Positive
 
 
 class KeyCreated(LineageEvent):

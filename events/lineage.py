@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from events.keys import Environment, IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated
@@ -32,8 +32,8 @@ class Key:
     lineage_id: str
     settings: KeySettings
     key_prefix: str
-    bcrypt_hash: str
-    fingerprint: bytes
+    bcrypt_hash: str = field(repr=False)
+    fingerprint: bytes = field(repr=False)
     pepper_id: str
     created_at: datetime
     expires_at: datetime | None
@@ -155,6 +155,8 @@ def issued_key(issued: IssuedKey, created_at: datetime) -> Key:
 
 
 def _create(before: Lineage, event: KeyCreated) -> Lineage | None:
+    if before.keys:
+        return None
     return replace(before, sequence=event.sequence, keys=(issued_key(event.data, event.time),))
 
 

@@ -58,18 +58,33 @@ class KafkaSettings(Settings):
         return self
 
     def client_options(self) -> dict[str, object]:
-        """The keyword arguments that every aiokafka client of this process is made with."""
+        """The keyword arguments that every aiokafka client of this process is made with.
+
+        Raises `SettingsError` when a certificate cannot be loaded: waiting would not mend it.
+        """
         options: dict[str, object] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,
         }
         if self.security_protocol.endswith("SSL"):
-            context = ssl.create_default_context(cafile=self.ssl_cafile)
-            if self.ssl_certfile and self.ssl_keyfile:
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
-            options["ssl_context"] = context
+            options["ssl_context"] = self._tls()
         if self.security_protocol.startswith("SASL") and self.sasl_password is not None:
             options["sasl_mechanism"] = self.sasl_mechanism
             options["sasl_plain_username"] = self.sasl_username
             options["sasl_plain_password"] = self.sasl_password.get_secret_value()
         return options
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_cafile)
+        except OSError as error:
+            raise SettingsError([f"KAFKA_SSL_CAFILE: {self.ssl_cafile} cannot be loaded: {error}"]) from None
+        if self.ssl_certfile and self.ssl_keyfile:
+            try:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+            except OSError as error:
+                files = f"{self.ssl_certfile}, {self.ssl_keyfile}"
+                raise SettingsError(
+                    [f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: {files} cannot be loaded: {error}"]
+                ) from None
+        return context

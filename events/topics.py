@@ -16,6 +16,8 @@ DAY_MS = 24 * HOUR_MS
 PARTITIONS = 12
 
 KEEP_EVERYTHING = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+#: The event stores: everything, in the broker's time, so that no client's clock decides what is late.
+KEPT_FOR_EVER = {**KEEP_EVERYTHING, "message.timestamp.type": "LogAppendTime"}
 KEEP_90_DAYS = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS), "retention.bytes": "-1"}
 
 
@@ -40,7 +42,7 @@ class Topics(Settings):
     @property
     def lifecycle(self) -> Topic:
         """The event store of keys: KeyCreated, KeyRotated, KeyRevoked."""
-        return self._topic("keys.lifecycle", "lineage_id", KEEP_EVERYTHING, is_event_store=True)
+        return self._topic("keys.lifecycle", "lineage_id", KEPT_FOR_EVER, is_event_store=True)
 
     @property
     def lifecycle_dead_letters(self) -> Topic:
@@ -48,9 +50,8 @@ class Topics(Settings):
 
     @property
     def usage(self) -> Topic:
-        """The event store of use: KeyUsed, timed by the broker."""
-        kept = {**KEEP_EVERYTHING, "message.timestamp.type": "LogAppendTime"}
-        return self._topic("keys.usage", "key_id", kept, is_event_store=True)
+        """The event store of use: KeyUsed."""
+        return self._topic("keys.usage", "key_id", KEPT_FOR_EVER, is_event_store=True)
 
     @property
     def usage_dead_letters(self) -> Topic:

@@ -6,9 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from events.envelope import Envelope, Fact, KeyId, Text
-
-Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+from events.envelope import NO_NUL, Count, Envelope, Fact, KeyId, Text
 
 
 class Usage(Fact):
@@ -16,7 +14,7 @@ class Usage(Fact):
 
     key_id: KeyId
     service_id: Text
-    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=NO_NUL)]
     status_code: Annotated[int, Field(ge=0, le=999)]
     response_time_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     predictions_count: Count = 0

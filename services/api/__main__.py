@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 from events.errors import LogUnavailable, SettingsError, WrongLog
 from services.api.app import create_app
 from services.api.errors import ReadModelUnavailable
-from services.api.read_models import ReadModels
+from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
 
 DRAIN_SECONDS = 6
@@ -78,7 +78,7 @@ def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: i
 
 async def _refuse_another_log(settings: ApiSettings) -> None:
     """Raise `WrongLog` before any worker is started; wait for Kafka, but not for Postgres."""
-    read_models = ReadModels(settings.database_url, settings.lifecycle.name)
+    read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
     await read_models.open()
     try:
         known = await read_models.cluster_id()

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from events.log_identity import check_log
-from events.waiting import wait_for
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from events.clock import Clock
 from events.errors import LogUnavailable
-from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.waiting import wait_for
 from services.api import error_handlers, openapi
 from services.api.admin_tokens import AdminTokens
 from services.api.commands import KeyCommands
@@ -33,7 +31,7 @@ from services.api.key_material import Fingerprints
 from services.api.liveness import Liveness
 from services.api.metrics import COUNTERS, Metrics
 from services.api.node import Node
-from services.api.read_models import ReadModels
+from services.api.ports import Ports, ReadModels, kafka_and_postgres
 from services.api.routes import keys, operations
 from services.api.routes.validation import ValidationRoute
 from services.api.settings import ApiSettings
@@ -46,27 +44,23 @@ VERSION = "0.1.0"
 WATCH_PARENT_SECONDS = 1.0
 
 
-def create_app(settings: ApiSettings, node_folder: Path, clock: Clock | None = None) -> ASGIApp:
+def create_app(settings: ApiSettings, node_folder: Path) -> ASGIApp:
     """The application of one worker. The workers of one node, and they alone, share `node_folder`."""
-    clock = clock or Clock()
+    return assemble(settings, node_folder, kafka_and_postgres(settings), Clock())
+
+
+def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Clock) -> ASGIApp:
+    """The same over any ports: every part of a worker, and how it lives."""
     topic = settings.lifecycle
     metrics = Metrics()
     hasher = Hasher(settings.bcrypt_rounds)
     fingerprints = Fingerprints(settings.peppers)
     directory = KeyDirectory(fingerprints.known_ids)
     node = Node(node_folder, topic.partitions, COUNTERS)
-    reader = KafkaLogReader(settings, topic)
-    log = KafkaEventLog(settings)
-    read_models = ReadModels(settings.database_url, topic.name)
-    follower = Follower(reader, directory, node, metrics, clock)
-    liveness = Liveness(
-        follower,
-        read_models,
-        functools.partial(check_log, settings, settings),
-        settings.max_staleness_seconds,
-    )
+    follower = Follower(ports.reader, directory, node, metrics, clock)
+    liveness = Liveness(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
     commands = KeyCommands(
-        log,
+        ports.log,
         topic.name,
         follower,
         directory,
@@ -77,19 +71,25 @@ def create_app(settings: ApiSettings, node_folder: Path, clock: Clock | None = N
         metrics,
         source=f"hokusai-auth/api/{uuid4()}",
     )
-    state = State(AdminTokens(settings.admin_tokens), clock, commands, follower, liveness, node, read_models)
+    state = State(
+        AdminTokens(settings.admin_tokens),
+        clock,
+        commands,
+        follower,
+        liveness,
+        metrics,
+        node,
+        ports.read_models,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         kafka = f"Kafka at {settings.bootstrap_servers}"
         async with AsyncExitStack() as opened:
             opened.callback(hasher.close)
-            await read_models.open()
-            opened.push_async_callback(read_models.close)
+            await opened.enter_async_context(ports.opened())
             await wait_for(kafka, liveness.confirm, (LogUnavailable,))
-            await wait_for(kafka, lambda: opened.enter_async_context(reader), (LogUnavailable,))
-            await wait_for(kafka, lambda: opened.enter_async_context(log), (LogUnavailable,))
-            positions = await _load(directory, read_models)
+            positions = await _load(directory, ports.read_models)
             await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
             opened.callback(node.leave)
             logger.info("following %s; %d keys known", topic.name, len(directory))

@@ -133,6 +133,7 @@ class KeyCommands:
         deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
         key, lineage = self._changeable(key_id)
         if not key.is_active(self._clock.now()):
+            await self._known_everywhere(key_id, deadline)
             return
         event = KeyRevoked(
             source=self._source,
@@ -150,6 +151,7 @@ class KeyCommands:
             key, _ = self._changeable(key_id)
             if key.revoked_at is None:
                 raise
+            await self._known_everywhere(key_id, deadline)
 
     async def _issue(self, key_id: str, lineage_id: str, settings: KeySettings) -> tuple[str, IssuedKey]:
         """A fresh secret, and the key as the log may know it."""
@@ -209,6 +211,15 @@ class KeyCommands:
         if not isinstance(folded.outcome, Applied):
             raise WriteConflict(LOST_RACE)
         return folded.outcome.lineage
+
+    async def _known_everywhere(self, key_id: str, deadline: float) -> None:
+        """Wait until every worker of this node knows what this one knows: the others may be behind it."""
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                for partition, position in self._follower.applied.items():
+                    await self._node.applied(partition, position - 1)
+        except TimeoutError:
+            raise OutcomeUnknown(key_id) from None
 
     async def _turn(self, event: KeyEvent) -> None:
         """Start appending once no other write to the lineage is unconfirmed; one at a time."""

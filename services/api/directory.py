@@ -55,9 +55,12 @@ class KnownKey:
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """Where requests may come from; empty means from anywhere."""
+        """Where requests may come from; of an allowlist that can't be read, nowhere."""
         if self._networks is None:
-            self._networks = parse_networks(self.key.settings.allowed_ips)
+            try:
+                self._networks = parse_networks(self.key.settings.allowed_ips)
+            except ValueError:
+                self._networks = ()
         return self._networks
 
 

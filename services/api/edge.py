@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from http import HTTPStatus
 
 import orjson
@@ -11,6 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.api.metrics import Metrics
 
 MAX_BODY_BYTES = 64 * 1024
+
+TOO_LARGE = "Request body too large"
+FAILED = "Internal server error"
 
 SECURITY_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -48,9 +50,12 @@ class Edge:
             return
         headers = DOCS_HEADERS if scope["path"] == DOCS_PATH else SECURITY_HEADERS
         limit = _BodyLimit(receive)
+        has_started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal has_started
             if message["type"] == "http.response.start":
+                has_started = True
                 message["headers"] = [*message.get("headers", ()), *headers]
                 self._metrics.answer(message["status"])
             await send(message)
@@ -61,12 +66,19 @@ class Edge:
                 await send_with_headers(message)
 
         if _declared_length(scope) > MAX_BODY_BYTES:
-            await _refuse(send_with_headers)
+            await _refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
             return
-        with contextlib.suppress(BodyTooLarge):
+        try:
             await self._app(scope, limit.receive, send_unless_refused)
+        except BodyTooLarge:
+            pass
+        except Exception:
+            # Whatever failed, the answer is ours; the server logs the error.
+            if not has_started and not limit.is_exceeded:
+                await _refuse(send_with_headers, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
+            raise
         if limit.is_exceeded:
-            await _refuse(send_with_headers)
+            await _refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
 
 
 class _BodyLimit:
@@ -90,17 +102,17 @@ class _BodyLimit:
 
 def _declared_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value)
+        if name == b"content-length" and value.isdigit():
+            return int(value[:20])
     return 0
 
 
-async def _refuse(send: Send) -> None:
-    body = orjson.dumps({"detail": "Request body too large"})
+async def _refuse(send: Send, status: HTTPStatus, detail: str) -> None:
+    body = orjson.dumps({"detail": detail})
     await send(
         {
             "type": "http.response.start",
-            "status": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "status": status,
             "headers": [
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from events.errors import LogUnavailable, WrongLog
 from services.api.errors import ReadModelUnavailable
 from services.api.follower import Follower
-from services.api.read_models import ReadModels
+from services.api.ports import ReadModels
 
 logger = logging.getLogger(__name__)
 

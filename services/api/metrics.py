@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum, auto
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from services.api.errors import KeyNotFound, OutcomeUnknown, WriteConflict
 from services.api.node import Node, Seat
 from services.api.verdict import Verdict
 
@@ -22,6 +24,11 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 COMMANDS = ("create", "rotate", "revoke")
 COMMAND_RESULTS = ("done", "conflict", "not_found", "unknown", "failed")
+ERROR_RESULTS: dict[type[Exception], str] = {
+    WriteConflict: "conflict",
+    KeyNotFound: "not_found",
+    OutcomeUnknown: "unknown",
+}
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
@@ -68,10 +75,19 @@ class Metrics:
         """hokusai_api_answers_total"""
         self._numbers[ANSWERS_AT + status // 100 - 1] += 1
 
-    def command(self, command: str, result: str) -> None:
-        """hokusai_api_commands_total"""
-        place = COMMANDS.index(command) * len(COMMAND_RESULTS) + COMMAND_RESULTS.index(result)
-        self._numbers[COMMANDS_AT + place] += 1
+    @contextmanager
+    def command(self, command: str) -> Iterator[None]:
+        """hokusai_api_commands_total, by what comes of the command that runs within"""
+        result = "failed"
+        try:
+            yield
+            result = "done"
+        except tuple(ERROR_RESULTS) as error:
+            result = ERROR_RESULTS[type(error)]
+            raise
+        finally:
+            place = COMMANDS.index(command) * len(COMMAND_RESULTS) + COMMAND_RESULTS.index(result)
+            self._numbers[COMMANDS_AT + place] += 1
 
     def write(self, seconds: float) -> None:
         """hokusai_api_write_seconds: from append to applied by every worker of the node"""

@@ -41,7 +41,7 @@ class Snapshot:
     positions: Mapping[int, int]
 
 
-class ReadModels:
+class PostgresReadModels:
     """Queries over the projector's views. Every one raises `ReadModelUnavailable` when Postgres is away."""
 
     def __init__(self, database_url: str, topic: str) -> None:

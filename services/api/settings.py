@@ -59,12 +59,12 @@ class ApiSettings(KafkaSettings, Topics):
     database_url: str = Field(alias="DATABASE_URL", min_length=1, repr=False)
     admin_tokens: Annotated[
         tuple[Annotated[str, AfterValidator(_check_token)], ...], BeforeValidator(_split)
-    ] = Field(alias="ADMIN_TOKEN", min_length=1, repr=False)
+    ] = Field(alias="ADMIN_TOKEN", repr=False)
     peppers: Annotated[
         tuple[Annotated[Pepper, BeforeValidator(_read_pepper)], ...],
         BeforeValidator(_split),
         AfterValidator(_distinct),
-    ] = Field(alias="KEY_PEPPERS", min_length=1, repr=False)
+    ] = Field(alias="KEY_PEPPERS", repr=False)
     bcrypt_rounds: int = Field(default=12, alias="BCRYPT_ROUNDS", ge=4, le=16)
     max_staleness_seconds: float = Field(default=300, alias="MAX_STALENESS_SECONDS", gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")

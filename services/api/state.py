@@ -9,8 +9,9 @@ from services.api.admin_tokens import AdminTokens
 from services.api.commands import KeyCommands
 from services.api.follower import Follower
 from services.api.liveness import Liveness
+from services.api.metrics import Metrics
 from services.api.node import Node
-from services.api.read_models import ReadModels
+from services.api.ports import ReadModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +23,6 @@ class State:
     commands: KeyCommands
     follower: Follower
     liveness: Liveness
+    metrics: Metrics
     node: Node
     read_models: ReadModels

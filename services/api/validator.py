@@ -108,29 +108,25 @@ class Recognition:
         self._hasher = hasher
         self._clock = clock
         self._metrics = metrics
-        self._under_way: dict[bytes, asyncio.Task[KnownKey | None]] = {}
+        self._under_way: dict[tuple[str, bytes], asyncio.Task[KnownKey | None]] = {}
         self._failures: dict[str, list[float]] = {}
 
     async def recognise(self, presented: bytes) -> KnownKey | None:
         if not is_well_formed(presented):
             return None
         prefix = display_prefix(presented.decode())
-        if not self._directory.unverifiable(prefix):
+        if not self._candidates(prefix):
             return None
-        fingerprint = self._fingerprints.newest(presented)
-        if (check := self._under_way.get(fingerprint)) is None:
-            self._refuse_too_many_failures(prefix)
-            check = asyncio.create_task(self._check(presented, prefix, fingerprint))
-            self._under_way[fingerprint] = check
-            check.add_done_callback(lambda _: self._under_way.pop(fingerprint, None))
+        attempt = (prefix, self._fingerprints.newest(presented))
+        if (check := self._under_way.get(attempt)) is None:
+            self._refuse_too_many_tries(prefix)
+            check = self._under_way[attempt] = asyncio.create_task(self._check(presented, *attempt))
+            check.add_done_callback(lambda _: self._under_way.pop(attempt))
         # Shielded: a caller that hangs up must not cancel the check that others wait for.
         return await asyncio.shield(check)
 
     async def _check(self, presented: bytes, prefix: str, fingerprint: bytes) -> KnownKey | None:
-        now = self._clock.now()
-        for known in list(self._directory.unverifiable(prefix)):
-            if not known.key.is_active(now):
-                continue
+        for known in self._candidates(prefix):
             self._metrics.bcrypt_check()
             if await self._hasher.check(presented, known.key.bcrypt_hash):
                 self._directory.remember(fingerprint, known)
@@ -138,10 +134,17 @@ class Recognition:
         self._failures.setdefault(prefix, []).append(self._clock.seconds())
         return None
 
-    def _refuse_too_many_failures(self, prefix: str) -> None:
+    def _candidates(self, prefix: str) -> list[KnownKey]:
+        """The keys that this may be. A dead one is not worth a bcrypt: it is refused either way."""
+        now = self._clock.seconds()
+        return [known for known in self._directory.unverifiable(prefix) if now < known.active_until]
+
+    def _refuse_too_many_tries(self, prefix: str) -> None:
         since = self._clock.seconds() - FAILED_TRIES_SECONDS
         recent = [at for at in self._failures.get(prefix, ()) if at > since]
         # Only prefixes of existing keys ever get here, so this can't grow beyond them.
         self._failures[prefix] = recent
-        if len(recent) >= FAILED_TRIES:
+        # Tries under way may fail yet: many at once are many tries.
+        under_way = sum(other == prefix for other, _ in self._under_way)
+        if len(recent) + under_way >= FAILED_TRIES:
             raise HasherBusy("too many failed tries for keys that look like this")

@@ -64,7 +64,8 @@ By = Annotated[Requester, Depends(requester)]
 @router.post("", status_code=201, responses={**BAD_REQUEST, **TOO_LARGE, **UNCONFIRMED})
 async def create_key(body: CreateKey, state: Opened, by: By) -> IssuedApiKey:
     """Create a key. This answer is the only place where the full key ever appears."""
-    issue = await state.commands.create(body.settings(user_id=by.actor), by)
+    with state.metrics.command("create"):
+        issue = await state.commands.create(body.settings(user_id=by.actor), by)
     return _issued(issue, state.clock.now())
 
 
@@ -107,7 +108,8 @@ async def get_key(key_id: str, state: Opened) -> ApiKeyInfo:
 @router.delete("/{key_id}", responses={**NOT_FOUND, **CONFLICT, **UNCONFIRMED})
 async def revoke_key(key_id: str, state: Opened, by: By) -> Message:
     """Revoke a key at once; the current key takes older ones in grace along. Twice is as good as once."""
-    await state.commands.revoke(_known_form(key_id), by)
+    with state.metrics.command("revoke"):
+        await state.commands.revoke(_known_form(key_id), by)
     return Message(message="API key revoked successfully")
 
 
@@ -117,7 +119,8 @@ async def revoke_key(key_id: str, state: Opened, by: By) -> Message:
 )
 async def rotate_key(key_id: str, state: Opened, by: By, body: RotateKey | None = None) -> IssuedApiKey:
     """Replace a key by a new one with the same settings; the old one dies at once, or after a grace."""
-    issue = await state.commands.rotate(_known_form(key_id), (body or RotateKey()).grace, by)
+    with state.metrics.command("rotate"):
+        issue = await state.commands.rotate(_known_form(key_id), (body or RotateKey()).grace, by)
     return _issued(issue, state.clock.now())
 
 

@@ -1,0 +1,203 @@
+"""The agreement for readers of other languages: JSON Schemas and an AsyncAPI document, from the models.
+
+`python -m events.asyncapi` writes them into `events/schemas/`; they are checked in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from events.envelope import Envelope
+from events.json_schema import event_type, json_schema, schema_name
+from events.keys import KeyCreated, KeyRevoked, KeyRotated
+from events.topics import Topic, Topics
+from events.usage import KeyUsed
+
+SCHEMAS = Path(__file__).parent / "schemas"
+EVENTS: tuple[type[Envelope], ...] = (KeyCreated, KeyRotated, KeyRevoked, KeyUsed)
+CLOUDEVENT = "application/cloudevents+json; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A property of `Topics`, and what outsiders may do there."""
+
+    topic: str
+    summary: str
+    messages: tuple[str, ...] = ()
+    operations: Mapping[str, str] | None = None
+
+
+LIFECYCLE = ("KeyCreated", "KeyRotated", "KeyRevoked")
+CHANNELS = (
+    Channel(
+        "lifecycle",
+        "The event store of keys. Read it from offset 0 and fold each lineage in order: `sequence` rises by "
+        "one; the first record of a sequence counts, later ones of the same sequence are ignored.",
+        LIFECYCLE,
+        {"auditLifecycle": "receive"},
+    ),
+    Channel(
+        "lifecycle_dead_letters",
+        "Records of keys.lifecycle that somebody has to look at.",
+        ("DeadLetter",),
+        {"reviewLifecycleDeadLetters": "receive"},
+    ),
+    Channel(
+        "usage",
+        "The event store of use. Services that serve requests for keys emit here; what is repeated under the "
+        "same key_id and id counts once. Partition with murmur2, as Kafka's Java client does.",
+        ("KeyUsed",),
+        {"emitUsage": "send", "auditUsage": "receive"},
+    ),
+    Channel(
+        "usage_dead_letters",
+        "Records of keys.usage that were not counted.",
+        ("DeadLetter",),
+        {"reviewUsageDeadLetters": "receive"},
+    ),
+    Channel(
+        "rate_counters", "Each node's absolute count for a lineage and hour. Its records are not agreed yet."
+    ),
+    Channel("hourly_usage", "Absolute totals of each key and hour. Its records are not agreed yet."),
+    Channel("statements", "Closed months. Its records are not agreed yet."),
+)
+
+
+def documents() -> dict[str, bytes]:
+    """Every generated document: file name to content."""
+    schemas = {schema_name(event): json_schema(event) for event in EVENTS}
+    return {name: _json(content) for name, content in {**schemas, "asyncapi.json": asyncapi()}.items()}
+
+
+def differences(folder: Path = SCHEMAS) -> list[str]:
+    """Names of the files in the folder that are not what the models say: changed, missing or left over."""
+    agreed = documents()
+    found = {file.name: file.read_bytes() for file in folder.glob("*.json")}
+    return sorted(name for name in agreed.keys() | found.keys() if agreed.get(name) != found.get(name))
+
+
+def write(folder: Path = SCHEMAS) -> None:
+    """Make the folder hold the generated documents and no other."""
+    folder.mkdir(exist_ok=True)
+    agreed = documents()
+    for name in differences(folder):
+        if name in agreed:
+            (folder / name).write_bytes(agreed[name])
+        else:
+            (folder / name).unlink()
+
+
+def asyncapi() -> dict[str, Any]:
+    """An AsyncAPI 3.0 document: every topic, and what emitters and auditors outside do there."""
+    topics = Topics()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Hokusai Auth: the log",
+            "version": "1.0.0",
+            "description": (
+                "Facts about API keys and their use, as CloudEvents 1.0 (structured JSON) in Kafka records. "
+                "Addresses are those without a prefix; an environment may put its own before each of them. "
+                "Replication is a setting of the environment too."
+            ),
+        },
+        "defaultContentType": CLOUDEVENT,
+        "channels": {
+            channel.topic: _channel(channel, getattr(topics, channel.topic)) for channel in CHANNELS
+        },
+        "operations": {
+            name: {
+                "action": action,
+                "channel": {"$ref": f"#/channels/{channel.topic}"},
+                "messages": [
+                    {"$ref": f"#/channels/{channel.topic}/messages/{message}"} for message in channel.messages
+                ],
+            }
+            for channel in CHANNELS
+            for name, action in (channel.operations or {}).items()
+        },
+        "components": {
+            "messages": {**{event.__name__: _message(event) for event in EVENTS}, "DeadLetter": DEAD_LETTER}
+        },
+    }
+
+
+def _channel(channel: Channel, topic: Topic) -> dict[str, Any]:
+    return {
+        "address": topic.name,
+        "summary": channel.summary,
+        "description": f"Record key: {topic.record_key}.",
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in channel.messages},
+        "bindings": {
+            "kafka": {
+                "partitions": topic.partitions,
+                "topicConfiguration": {
+                    name: _binding_value(name, value)
+                    for name, value in topic.configuration.items()
+                    if name != "min.insync.replicas"
+                },
+                "bindingVersion": "0.5.0",
+            }
+        },
+    }
+
+
+def _binding_value(name: str, value: str) -> Any:
+    """Kafka's text as the Kafka binding of AsyncAPI wants it."""
+    if name == "cleanup.policy":
+        return value.split(",")
+    return int(value) if value.lstrip("-").isdecimal() else value
+
+
+def _message(event: type[Envelope]) -> dict[str, Any]:
+    return {
+        "name": event_type(event),
+        "title": event.__name__,
+        "summary": (event.__doc__ or "").splitlines()[0],
+        "contentType": CLOUDEVENT,
+        "correlationId": {"location": "$message.payload#/correlationid"},
+        "bindings": {"kafka": {"key": {"type": "string", "description": "equal to `partitionkey`"}}},
+        "payload": {"$ref": schema_name(event)},
+    }
+
+
+def _text(description: str, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "description": description, **more}
+
+
+DEAD_LETTER: dict[str, Any] = {
+    "name": "DeadLetter",
+    "summary": "A record as it was, with its coordinates and what is wrong with it. It may come more than "
+    "once: its identity is (topic, partition, offset).",
+    "contentType": "application/octet-stream",
+    "headers": {
+        "type": "object",
+        "description": "UTF-8 text",
+        "properties": {
+            "topic": _text("topic of the original record"),
+            "partition": _text("its partition", pattern="^[0-9]+$"),
+            "offset": _text("its offset", pattern="^[0-9]+$"),
+            "error": _text("why it was not understood; never quotes the value"),
+            "time": _text("the time that its topic keeps for it, in UTC", format="date-time"),
+        },
+        "required": ["topic", "partition", "offset", "error", "time"],
+    },
+    "payload": {
+        "description": "the original value, byte for byte; absent where it was absent or too large to carry"
+    },
+    "bindings": {"kafka": {"key": {"description": "the original key, byte for byte, or absent"}}},
+}
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,206 @@
+"""The ports of the log over Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import chain
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError  # type: ignore[import-untyped]
+
+from events.errors import LogUnavailable, WrongLog
+from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start, stop_producer
+from events.kafka_cluster import find
+from events.log import Position, Record
+from events.settings import KafkaSettings
+from events.topic_differences import topic_differences
+from events.topics import Topic
+
+#: How long closing waits for acknowledgements; a service has 10 s to end.
+FLUSH_SECONDS = 5.0
+
+_REPAIR = (
+    "restore the topic from a mirror or a backup, or, if this is the right log, "
+    "drop the read models' schema and let it be filled again from offset 0"
+)
+
+
+class KafkaEventLog:
+    """`EventLog` over an idempotent producer; open it with `async with`, which raises `LogUnavailable`.
+
+    A call that is cancelled, or out of time, leaves a record that was handed over on its way. While
+    Kafka is away about 16 kB of records a partition are handed over; later calls wait for room, and
+    leave nothing behind when they end.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, client_id: str = "hokusai-auth", timeout_seconds: float = 30.0
+    ) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._timeout_seconds = timeout_seconds
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._retired: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
+        """See `EventLog.append`. The log's own deadline is `timeout_seconds`."""
+        with log_unavailable(f"{topic}: not acknowledged"):
+            async with asyncio.timeout(self._timeout_seconds):
+                producer = await self._running_producer()
+                delivery = await producer.send(topic, value, key, headers=list(headers))
+                delivery.add_done_callback(partial(self._retire_after_failure, producer))
+                stored = await asyncio.shield(delivery)
+        if stored is None:
+            raise LogUnavailable(f"{topic}: closed before it was acknowledged")
+        return Position(topic, stored.partition, stored.offset)
+
+    async def __aenter__(self) -> Self:
+        self._is_open = True
+        await self._running_producer()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_open = False
+        if self._producer is not None:
+            self._retire(self._producer)
+        await asyncio.gather(*self._retired)
+
+    async def _running_producer(self) -> AIOKafkaProducer:
+        if self._producer is not None and self._producer._sender.sender_task.done():
+            self._retire(self._producer)
+        if self._producer is None:
+            async with self._starting:
+                if self._producer is None:
+                    self._producer = await self._new_producer()
+        return self._producer
+
+    async def _new_producer(self) -> AIOKafkaProducer:
+        if not self._is_open:
+            raise LogUnavailable("the log is closed")
+        producer = AIOKafkaProducer(
+            **self._settings.client_options(),
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        await start(producer, self._settings)
+        return producer
+
+    def _retire_after_failure(self, producer: AIOKafkaProducer, delivery: asyncio.Future[Any]) -> None:
+        # aiokafka has given the failed batch a sequence number that the broker never saw: it would refuse
+        # every later batch of that partition as out of order, for ever.
+        if not delivery.cancelled() and delivery.exception() is not None:
+            self._retire(producer)
+
+    def _retire(self, producer: AIOKafkaProducer) -> None:
+        if producer is self._producer:
+            self._producer = None
+            stopping = asyncio.create_task(stop_producer(producer, FLUSH_SECONDS))
+            self._retired.add(stopping)
+            stopping.add_done_callback(self._retired.discard)
+
+
+class KafkaLogReader:
+    """`LogReader` over a consumer without a group; open it with `async with`: raises `LogUnavailable`."""
+
+    _consumer: AIOKafkaConsumer
+
+    def __init__(self, settings: KafkaSettings, topic: Topic) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._places = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
+        self._positions: dict[int, int] = {}
+
+    async def begin(self, positions: Mapping[int, int]) -> None:
+        """See `LogReader.begin`. Raises `WrongLog` also when the topic has another number of partitions."""
+        await self._check_partitions()
+        firsts, ends = await self._offsets("beginning_offsets"), await self._offsets("end_offsets")
+        wanted = {place.partition: 0 for place in self._places} | dict(positions)
+        for partition, offset in wanted.items():
+            first, end = firsts.get(partition, 0), ends.get(partition, -1)
+            if not first <= offset <= end:
+                raise WrongLog(
+                    f"{self._topic.name}/{partition} holds offsets {first} to {end}, and the reader wants to "
+                    f"go on at {offset}: {_REPAIR}"
+                )
+        self._consumer.assign(self._places)
+        self._seek(wanted)  # before anything is awaited, or the consumer looks for positions by itself
+
+    async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
+        """See `LogReader.read`. Raises `WrongLog` when the log has lost what comes next.
+
+        Raises `LogUnavailable` when Kafka answers with something that is no record; nothing is skipped.
+        """
+        if self._consumer._fetcher.error_future.done():
+            raise LogUnavailable(f"{self._topic.name}: this reader is broken")
+        try:
+            batches = await self._consumer.getmany(
+                timeout_ms=int(timeout_seconds * 1000), max_records=max_records
+            )
+        except OffsetOutOfRangeError as error:
+            lost = ", ".join(f"{place.topic}/{place.partition}@{at}" for place, at in error.args[0].items())
+            raise WrongLog(f"{lost} comes next and is not in the log any more: {_REPAIR}") from None
+        except KafkaError as error:
+            self._seek(self._positions)  # some partitions moved on, and their records were not returned
+            raise LogUnavailable(f"{self._topic.name}: not readable: {error}") from error
+        # Not the last record + 1: the marks of foreign producers' transactions are passed, never returned.
+        self._positions = {place.partition: await self._consumer.position(place) for place in self._places}
+        return next(iter(batches.values())) if len(batches) == 1 else list(chain(*batches.values()))
+
+    async def end_offsets(self, timeout_seconds: float = 5.0) -> Mapping[int, int]:
+        """See `LogReader.end_offsets`."""
+        return await self._offsets("end_offsets", timeout_seconds)
+
+    def positions(self) -> Mapping[int, int]:
+        """See `LogReader.positions`."""
+        return dict(self._positions)
+
+    async def __aenter__(self) -> Self:
+        self._consumer = AIOKafkaConsumer(
+            **self._settings.client_options(),
+            auto_offset_reset="none",
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            # Kafka answers one request of a connection at a time: end_offsets waits so long for a fetch.
+            fetch_max_wait_ms=100,
+        )
+        await start(self._consumer, self._settings)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def _check_partitions(self) -> None:
+        with log_unavailable(f"{self._topic.name}: not described"):
+            found = await find(self._settings, self._topic)
+        servers = self._settings.bootstrap_servers
+        if problems := list(topic_differences(self._topic, found, agreed={}, bootstrap_servers=servers)):
+            raise WrongLog("; ".join(problems))
+
+    async def _offsets(self, which: str, timeout_seconds: float = 5.0) -> dict[int, int]:
+        with log_unavailable(f"{self._topic.name}: {which} not known"):
+            async with asyncio.timeout(timeout_seconds):
+                offsets = await getattr(self._consumer, which)(self._places)
+        return {place.partition: offset for place, offset in offsets.items()}
+
+    def _seek(self, positions: Mapping[int, int]) -> None:
+        for partition, offset in positions.items():
+            self._consumer.seek(TopicPartition(self._topic.name, partition), offset)
+        self._positions = dict(positions)

@@ -1,0 +1,69 @@
+"""Is this our log? The one that the read models were built from, with nothing forgotten since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from events.errors import WrongLog
+from events.kafka_clients import administration, log_unavailable
+from events.kafka_cluster import Cluster, describe, first_offsets
+from events.settings import KafkaSettings
+from events.topic_differences import topic_differences
+from events.topics import KEEP_EVERYTHING, Topic, Topics
+
+
+async def check_log(
+    kafka: KafkaSettings, topics: Topics, known_cluster_id: str | None, timeout_seconds: float = 10.0
+) -> str:
+    """Return the cluster's id if this is our log: the known cluster (None: any), and nothing lost or moved.
+
+    Every topic exists with the partitions it was born with; an event store holds each record since offset
+    0 and keeps it for ever. Raises `WrongLog`, which names all that is wrong and how to repair it, and
+    `LogUnavailable`. Opens and closes connections of its own; takes some 20 ms.
+    """
+    with log_unavailable("the log was not checked"):
+        async with asyncio.timeout(timeout_seconds):
+            async with administration(kafka) as admin:
+                cluster = await describe(admin, topics.all())
+            if known_cluster_id not in (None, cluster.cluster_id):
+                raise WrongLog(_another_cluster(kafka, cluster.cluster_id, known_cluster_id))
+            problems = list(_altered(kafka, topics, cluster))
+            stores = [topic for topic in topics.all() if _is_whole_store(topic, cluster)]
+            problems += _forgotten(await first_offsets(kafka, stores))
+    if problems:
+        raise WrongLog("; ".join(problems))
+    return cluster.cluster_id
+
+
+def _another_cluster(kafka: KafkaSettings, found: str, known: str | None) -> str:
+    return (
+        f"the log at {kafka.bootstrap_servers} is that of Kafka cluster {found}, but the database was filled "
+        f"from cluster {known}: correct KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL, or, if this is the right "
+        "log, drop the database's schemas and let them be filled again"
+    )
+
+
+def _altered(kafka: KafkaSettings, topics: Topics, cluster: Cluster) -> Iterator[str]:
+    for topic in topics.all():
+        agreed = {
+            name: value
+            for name, value in topic.configuration.items()
+            if topic.is_event_store and name in KEEP_EVERYTHING
+        }
+        found = cluster.topics.get(topic.name)
+        yield from topic_differences(topic, found, agreed=agreed, bootstrap_servers=kafka.bootstrap_servers)
+
+
+def _is_whole_store(topic: Topic, cluster: Cluster) -> bool:
+    found = cluster.topics.get(topic.name)
+    return topic.is_event_store and found is not None and found.partitions >= topic.partitions
+
+
+def _forgotten(first_offsets: Mapping[tuple[str, int], int]) -> Iterator[str]:
+    for (name, partition), offset in sorted(first_offsets.items()):
+        if offset > 0:
+            yield (
+                f"{name}/{partition} begins at offset {offset}, its first records were deleted: "
+                "restore the topic from a mirror or a backup"
+            )

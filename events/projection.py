@@ -1,0 +1,173 @@
+"""Runs a projection: a batch of records and its next offset, in one Postgres transaction.
+
+Kafka proposes who reads a partition; Postgres decides who writes what follows from it (`claims`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from events.claims import Claim, StaleOwner, advance, claim_partition
+from events.dead_letters import DeadLetter, append_dead_letters
+from events.errors import LogUnavailable
+from events.group_member import Batch, GroupMember
+from events.log import EventLog, Record
+from events.settings import KafkaSettings
+from events.together import run_together
+from events.waiting import wait_for
+
+#: Nobody's fault: the batch is kept, and tried again until it is in.
+OUTAGES = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout, LogUnavailable)
+
+REPORT_INTERVAL_SECONDS = 1.0
+REPORT_TIMEOUT_SECONDS = 5.0
+#: How long the batch in hand may take once the process is asked to stop.
+LAST_BATCH_SECONDS = 3.0
+
+logger = logging.getLogger(__name__)
+
+
+class Projection(Protocol):
+    """What follows from the records of one topic, kept in Postgres."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def dead_letter_topic(self) -> str: ...
+
+    async def apply(
+        self, connection: AsyncConnection[Any], records: Sequence[Record]
+    ) -> Sequence[DeadLetter]:
+        """Write what follows from records of one partition, in order, within the open transaction.
+
+        Returns the records that somebody has to look at. Must be a function of the records and of what
+        earlier ones have written, so that a rebuild writes the same however batches are cut.
+        """
+        ...
+
+
+class ProjectionMetrics(Protocol):
+    """What a runner tells about its work."""
+
+    def batch_applied(self, partition: int, records: int, seconds: float) -> None: ...
+    def lag(self, partition: int, records: int) -> None: ...
+    def partition_lost(self, partition: int) -> None: ...
+    def stale_owner(self, partition: int) -> None: ...
+    def dead_letter(self, reason: str) -> None: ...
+
+
+class ProjectionRunner:
+    """Runs one projection over the partitions that Kafka assigns to this member of the group."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        log: EventLog,
+        projection: Projection,
+        group_id: str,
+        metrics: ProjectionMetrics,
+        session_timeout_seconds: float = 10.0,
+    ) -> None:
+        """`pool` is open; its connections autocommit and find `projection_offset` on their search path.
+
+        `log` takes the dead letters. `session_timeout_seconds`: how long Kafka waits for a silent member.
+        """
+        self._pool = pool
+        self._log = log
+        self._projection = projection
+        self._metrics = metrics
+        self._kafka_address = kafka.bootstrap_servers
+        self._heard_at = -math.inf
+        self._member = GroupMember(
+            kafka, projection.topic, group_id, session_timeout_seconds, on_lost=metrics.partition_lost
+        )
+
+    @property
+    def silence_seconds(self) -> float:
+        """Time since Kafka last said where the log ends; infinite before the first time."""
+        return time.monotonic() - self._heard_at
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until `stopping` is set; the batch in hand is finished then, if that takes no more than 3 s.
+
+        Raises `WrongLog` when the log does not hold what Postgres says was applied. Outages are waited
+        for; any other error ends the run and is raised as it is.
+        """
+        await wait_for(f"Kafka at {self._kafka_address}", self._member.join, (LogUnavailable,))
+        try:
+            await run_together(self._project(stopping), self._report(), _patience(stopping))
+        finally:
+            await self._member.leave()
+
+    async def _project(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            for partition in self._member.unclaimed():
+                what = f"Postgres, to claim {self._projection.topic}/{partition}"
+                claim = await wait_for(what, partial(self._claim, partition), OUTAGES)
+                if claim is not None:
+                    self._member.begin(claim)
+            for batch in await self._member.next_batches():
+                if not stopping.is_set():
+                    await self._apply(batch)
+
+    async def _claim(self, partition: int) -> Claim | None:
+        if partition not in self._member.unclaimed():
+            return None  # Kafka has taken it away while Postgres was waited for
+        async with self._pool.connection() as connection:
+            return await claim_partition(connection, self._projection.name, self._projection.topic, partition)
+
+    async def _apply(self, batch: Batch) -> None:
+        claim, began = batch.claim, time.perf_counter()
+        try:
+            letters = await wait_for(f"Postgres, to apply {claim}", partial(self._attempt, batch), OUTAGES)
+        except StaleOwner as stale:
+            if self._member.holds(claim):
+                logger.warning("dropped: %s", stale)
+                self._member.drop(claim)
+                self._metrics.stale_owner(claim.partition)
+            return
+        claim.next_offset = batch.next_offset
+        self._metrics.batch_applied(claim.partition, len(batch.records), time.perf_counter() - began)
+        for letter in letters:
+            self._metrics.dead_letter(letter.reason)
+
+    async def _attempt(self, batch: Batch) -> Sequence[DeadLetter]:
+        if not self._member.holds(batch.claim):
+            raise StaleOwner(f"Kafka has taken {batch.claim} away")
+        async with self._pool.connection() as connection, connection.transaction():
+            await advance(connection, batch.claim, batch.next_offset)
+            letters = await self._projection.apply(connection, batch.records)
+            # Before the commit: a dead letter may repeat, but is never missing.
+            await append_dead_letters(self._log, self._projection.dead_letter_topic, letters)
+        return letters
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+            try:
+                async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
+                    await self._member.report()
+                    for partition, records in (await self._member.lags()).items():
+                        self._metrics.lag(partition, records)
+                    self._heard_at = time.monotonic()
+            except (LogUnavailable, TimeoutError) as error:
+                logger.debug("%s: no report to Kafka: %s", self._projection.name, error)
+
+
+async def _patience(stopping: asyncio.Event) -> None:
+    """Ends when a stopping process has waited long enough for its batch."""
+    await stopping.wait()
+    await asyncio.sleep(LAST_BATCH_SECONDS)

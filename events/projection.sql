@@ -1,0 +1,18 @@
+-- Whom a partition belongs to, and how far it is applied. `projection_offset` stands in the schema of the
+-- service, which is the first of the connection's search path.
+
+-- name: claim
+-- Take a partition over from whoever owns it. The transaction's own number is the new owner's epoch: no
+-- other claim ever has the same, not even after the schema was dropped and made anew.
+INSERT INTO projection_offset (projection, topic, partition, next_offset, owner_epoch)
+VALUES (%(projection)s, %(topic)s, %(partition)s, 0, pg_current_xact_id()::text::bigint)
+ON CONFLICT (projection, topic, partition) DO UPDATE SET owner_epoch = excluded.owner_epoch
+RETURNING owner_epoch, next_offset;
+
+-- name: advance
+-- Pass a batch, if it is still ours. It comes first in the batch's transaction, so that the row stays
+-- locked until the batch is committed and a stale owner finds out before it does any work.
+UPDATE projection_offset
+SET next_offset = %(next_offset)s
+WHERE projection = %(projection)s AND topic = %(topic)s AND partition = %(partition)s
+  AND owner_epoch = %(owner_epoch)s AND next_offset = %(began_at)s;

@@ -1,0 +1,24 @@
+"""Activities of a process that live and end together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def run_together(*activities: Coroutine[Any, Any, None]) -> None:
+    """Run them until the first one ends or raises; the others are cancelled, then its error is raised.
+
+    Unlike a task group it raises that very error, so that a caller can tell what has ended the process.
+    """
+    tasks = [asyncio.create_task(activity) for activity in activities]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task in ended:
+            task.result()

@@ -1,0 +1,85 @@
+"""Where a worker meets the world: the log, and the read models."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from events.errors import LogUnavailable
+from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.log import EventLog, LogReader
+from events.log_identity import check_log
+from events.waiting import wait_for
+from services.api.read_models import Page, PostgresReadModels, Snapshot
+from services.api.schemas import ApiKeyInfo
+from services.api.settings import ApiSettings
+
+
+class ReadModels(Protocol):
+    """What the projector has made of the log. All but `is_reachable` raise `ReadModelUnavailable`."""
+
+    async def is_reachable(self) -> bool:
+        """Whether questions are answered now."""
+        ...
+
+    async def cluster_id(self) -> str | None:
+        """The cluster that the read models were built from, or None where nothing was built yet."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Every lineage, and the positions that they stand at."""
+        ...
+
+    async def list_keys(
+        self,
+        passed: Mapping[int, int],
+        now: datetime,
+        *,
+        services: Sequence[str] | None,
+        active_only: bool,
+        page: Page | None,
+        limit: int | None,
+    ) -> list[ApiKeyInfo]:
+        """Keys oldest first, once the projection has passed these offsets."""
+        ...
+
+    async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:
+        """One key, once the projection has passed these offsets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """`check_log` raises `WrongLog` unless the log is that of the given cluster (None: any).
+
+    Nothing else may be used before `opened` is entered; it waits for a log that is away, and closes all.
+    """
+
+    log: EventLog
+    reader: LogReader
+    read_models: ReadModels
+    check_log: Callable[[str | None], Awaitable[str]]
+    opened: Callable[[], AbstractAsyncContextManager[None]]
+
+
+def kafka_and_postgres(settings: ApiSettings) -> Ports:
+    """The real ones, still closed."""
+    log = KafkaEventLog(settings)
+    reader = KafkaLogReader(settings, settings.lifecycle)
+    read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[None]:
+        kafka = f"Kafka at {settings.bootstrap_servers}"
+        async with AsyncExitStack() as stack:
+            await read_models.open()
+            stack.push_async_callback(read_models.close)
+            await wait_for(kafka, lambda: stack.enter_async_context(reader), (LogUnavailable,))
+            await wait_for(kafka, lambda: stack.enter_async_context(log), (LogUnavailable,))
+            yield
+
+    return Ports(log, reader, read_models, functools.partial(check_log, settings, settings), opened)

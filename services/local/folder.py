@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from services.local.errors import DataFolderInUse, DataFolderUnusable
+from services.local.locks import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def data_folder(path: Path) -> Iterator[Path]:
+    """Make the data folder where it is missing and hold it for us alone; gives its absolute path.
+
+    Raises DataFolderUnusable when it cannot be made or written, DataFolderInUse when another `up` holds it.
+    """
+    folder = path.absolute()
+    with _lock(folder):
+        yield folder
+
+
+def _lock(folder: Path) -> FileLock:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return FileLock(folder / "lock", wait=False)
+    except BlockingIOError:
+        raise DataFolderInUse(f"another `hokusai-auth up` is using {folder}") from None
+    except OSError as error:
+        raise DataFolderUnusable(f"the data folder {folder} cannot be used: {error.strerror}") from error

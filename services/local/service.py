@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+from services.local.process import ManagedProcess
+from services.local.program import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_PROBE_SECONDS = 2.0
+
+
+class Service(ManagedProcess):
+    """One of our services as a child process, ready when its URL answers 200."""
+
+    patience_seconds: ClassVar[float] = 6.0
+
+    def __init__(
+        self,
+        name: str,
+        data_dir: Path,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        ready_url: str,
+    ) -> None:
+        super().__init__(name, data_dir)
+        self._program = Program(arguments, environment)
+        self._ready_url = urlsplit(ready_url)
+
+    def program(self) -> Program:
+        return self._program
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection(self._ready_url.netloc, timeout=_PROBE_SECONDS)
+        try:
+            connection.request("GET", self._ready_url.path)
+            answered = connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return answered and self.is_running

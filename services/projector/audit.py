@@ -1,0 +1,119 @@
+"""The auditor's reader: `hokusai-auth audit replay` and `audit verify`. Reads only, changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from services.projector.history import HistoryLine
+
+# What the commands need is imported when they run: `hokusai-auth --help` starts fast.
+
+T = TypeVar("T")
+
+FOUND_DIFFERENT = 1
+CANNOT_RUN = 2
+LISTED_DIFFERENCES = 100
+
+audit = typer.Typer(
+    help="Read the log as an auditor: fold it, compare Postgres with it.", no_args_is_help=True
+)
+
+
+@audit.command("replay")
+def replay_command(
+    key: Annotated[str | None, typer.Option(help="key_id: print the whole history of its lineage.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Fold keys.lifecycle from its first record and print what it comes to, or one key's history."""
+    from services.projector.history import key_history, summarize
+    from services.projector.settings import LogSettings
+
+    if key is None:
+        summary = _run(
+            lambda progress: summarize(
+                settings := LogSettings.from_environment(os.environ), settings, progress
+            )
+        )
+        numbers = dataclasses.asdict(summary)
+        typer.echo(
+            json.dumps(numbers) if as_json else "\n".join(f"{n:>12,} {name}" for name, n in numbers.items())
+        )
+        return
+    lines = _run(
+        lambda progress: key_history(
+            settings := LogSettings.from_environment(os.environ), settings, key, progress
+        )
+    )
+    if not lines:
+        typer.echo(f"the log has no key {key}", err=True)
+        raise typer.Exit(FOUND_DIFFERENT)
+    _print_history(lines, as_json=as_json)
+
+
+@audit.command("verify")
+def verify_command() -> None:
+    """Compare every row in Postgres with the fold of the log. 0: equal, 1: different, 2: cannot run."""
+    from services.projector.settings import ProjectorSettings
+    from services.projector.verification import verify
+
+    def compare(progress: Callable[[int, int], None]) -> Coroutine[Any, Any, list[str]]:
+        settings = ProjectorSettings.from_environment(os.environ)
+        return verify(settings, settings, settings.database_url, progress)
+
+    differences = _run(compare)
+    for difference in differences[:LISTED_DIFFERENCES]:
+        typer.echo(difference)
+    if differences:
+        typer.echo(f"Postgres differs from the log in {len(differences)} places", err=True)
+        raise typer.Exit(FOUND_DIFFERENT)
+    typer.echo("Postgres is what the log says, row for row")
+
+
+def _run(work: Callable[[Callable[[int, int], None]], Coroutine[Any, Any, T]]) -> T:
+    """Run it under a progress bar; say in a sentence why it cannot run."""
+    import psycopg
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from events.errors import EventsError
+
+    console = Console(stderr=True)
+    columns = (TextColumn("folding the log"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+            task = bar.add_task("fold", total=None)
+            return asyncio.run(work(lambda done, total: bar.update(task, completed=done, total=total)))
+    except psycopg.errors.UndefinedTable:
+        reason = "there is no schema `projector` in this database: start a projector first"
+    except (EventsError, psycopg.Error) as error:
+        reason = str(error)
+    typer.echo(reason, err=True)
+    raise typer.Exit(CANNOT_RUN)
+
+
+def _print_history(lines: Sequence[HistoryLine], *, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if as_json:
+        for line in lines:
+            typer.echo(json.dumps(dataclasses.asdict(line), default=lambda time: time.isoformat()))
+        return
+    table = Table(box=None)
+    for column in ("time", "event", "key", "sequence", "record", "actor", "outcome"):
+        table.add_column(column, overflow="fold")
+    for line in lines:
+        table.add_row(*("-" if value is None else str(value) for value in dataclasses.astuple(line)))
+    Console(soft_wrap=True).print(table)
+
+
+if __name__ == "__main__":
+    audit()

@@ -1,0 +1,55 @@
+"""Connections to Postgres, set up as everything here expects them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool
+
+from events.errors import SettingsError
+
+# A process that is stopped in the middle of a batch must not keep its rows locked: 8 s, which is longer than
+# a batch ever waits for its dead letters.
+_OPTIONS = (
+    "-c search_path=projector -c timezone=UTC -c statement_timeout=30000 "
+    "-c idle_in_transaction_session_timeout=8000"
+)
+_SETTINGS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "hokusai-auth projector",
+    "options": _OPTIONS,
+}
+
+
+async def connect(database_url: str) -> AsyncConnection[Any]:
+    """A connection that autocommits, outside any pool. Raises psycopg's errors, which say why not."""
+    return await AsyncConnection.connect(database_url, **_SETTINGS)
+
+
+def new_pool(database_url: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    """A closed pool of such connections; whoever waits for one longer than 3 s gets `PoolTimeout`."""
+    # A short time to give up, because attempts of an old outage would go on with ever longer pauses.
+    return AsyncConnectionPool(
+        database_url,
+        kwargs=_SETTINGS,
+        min_size=1,
+        max_size=4,
+        timeout=3.0,
+        reconnect_timeout=2.0,
+        open=False,
+        name="projector",
+    )
+
+
+def address(database_url: str) -> str:
+    """Where Postgres is, for people, without user or password. Raises `SettingsError` for what is no URL."""
+    try:
+        parts = conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:
+        raise SettingsError(["DATABASE_URL: not a Postgres connection string"]) from None
+    return f"Postgres at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"

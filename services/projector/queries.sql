@@ -1,0 +1,98 @@
+-- name: lock_schema
+-- One projector at a time looks at the schema and makes it; until the end of the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('hokusai-auth projector schema', 0));
+
+-- name: has_schema_version
+-- Whether the schema is there, in any version.
+SELECT to_regclass('projector.schema_version') IS NOT NULL;
+
+-- name: schema_version
+-- The version that the schema was made in.
+SELECT version FROM projector.schema_version;
+
+-- name: drop_schema
+-- Everything goes: the log fills it again.
+DROP SCHEMA IF EXISTS projector CASCADE;
+
+-- name: remember_schema_version
+-- The version that the schema is made in.
+INSERT INTO projector.schema_version (version) VALUES (%(version)s);
+
+-- name: known_cluster_id
+-- Whose log the rows were made from; no row while nothing was made yet.
+SELECT cluster_id FROM projector.log_identity;
+
+-- name: remember_cluster_id
+-- Whose log the rows will be made from, unless that is settled.
+INSERT INTO projector.log_identity (cluster_id) VALUES (%(cluster_id)s) ON CONFLICT DO NOTHING;
+
+-- name: count_parked
+-- How many lineages are closed.
+SELECT count(*) FROM projector.lineage WHERE parked IS NOT NULL;
+
+-- name: load_lineages
+-- These lineages, as they are; unknown ones have no row.
+SELECT lineage_id::text, sequence, parked
+FROM projector.lineage
+WHERE lineage_id = ANY(%(lineage_ids)s::uuid[]);
+
+-- name: load_keys
+-- The keys of these lineages, oldest first.
+SELECT lineage_id::text, position, key_id::text, name, user_id, service_id, environment, scopes, allowed_ips,
+       rate_limit_per_hour, monthly_prediction_limit, billing_plan, lifetime_days, key_prefix, bcrypt_hash,
+       fingerprint, pepper_id, created_at, expires_at, revoked_at, superseded_by::text, valid_until
+FROM projector.key
+WHERE lineage_id = ANY(%(lineage_ids)s::uuid[])
+ORDER BY lineage_id, position;
+
+-- name: clear_lineages
+-- Make room for these lineages and their keys as they are now.
+WITH cleared AS (DELETE FROM projector.lineage WHERE lineage_id = ANY(%(lineage_ids)s::uuid[]))
+DELETE FROM projector.key WHERE lineage_id = ANY(%(lineage_ids)s::uuid[]);
+
+-- name: copy_lineages
+-- Write lineages, sorted.
+COPY projector.lineage (lineage_id, sequence, parked) FROM STDIN;
+
+-- name: copy_keys
+-- Write keys, sorted by lineage and position.
+COPY projector.key (
+    lineage_id, position, key_id, name, user_id, service_id, environment, scopes, allowed_ips,
+    rate_limit_per_hour, monthly_prediction_limit, billing_plan, lifetime_days, key_prefix, bcrypt_hash,
+    fingerprint, pepper_id, created_at, expires_at, revoked_at, superseded_by, valid_until
+) FROM STDIN;
+
+-- name: copy_events
+-- Add to the audit trail.
+COPY projector.key_event (
+    topic, partition, record_offset, lineage_id, key_id, event_id, type, sequence, time, actor, correlationid,
+    outcome
+) FROM STDIN;
+
+-- name: positions
+-- Up to where the rows follow from the log.
+SELECT partition, next_offset FROM projector.positions WHERE topic = %(topic)s ORDER BY partition;
+
+-- name: all_lineages
+-- Every lineage.
+SELECT lineage_id::text, sequence, parked FROM projector.lineage;
+
+-- name: all_keys
+-- Every key, lineage by lineage, oldest first.
+SELECT lineage_id::text, position, key_id::text, name, user_id, service_id, environment, scopes, allowed_ips,
+       rate_limit_per_hour, monthly_prediction_limit, billing_plan, lifetime_days, key_prefix, bcrypt_hash,
+       fingerprint, pepper_id, created_at, expires_at, revoked_at, superseded_by::text, valid_until
+FROM projector.key
+ORDER BY lineage_id, position;
+
+-- name: events_at
+-- The audit trail of a stretch of a partition.
+SELECT topic, partition, record_offset, lineage_id::text, key_id::text, event_id, type, sequence, time, actor,
+       correlationid, outcome
+FROM projector.key_event
+WHERE partition = %(partition)s AND record_offset BETWEEN %(first)s AND %(last)s
+ORDER BY record_offset;
+
+-- name: count_events
+-- How many records of each partition the audit trail has.
+SELECT partition, count(*) FROM projector.key_event GROUP BY partition;

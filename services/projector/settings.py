@@ -1,0 +1,41 @@
+"""What the projector reads from its environment, all of it checked before anything connects."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from events.settings import KafkaSettings
+from events.topics import Topics
+
+
+class LogSettings(KafkaSettings, Topics):
+    """The log and its topics: all that an auditor's replay needs."""
+
+
+class ProjectorSettings(LogSettings):
+    """Settings of `hokusai-auth projector`: its own, the log's and the topics', all checked at once."""
+
+    database_url: str = Field(alias="DATABASE_URL", min_length=1, repr=False)
+    metrics_host: str = Field(default="127.0.0.1", alias="METRICS_HOST", min_length=1)
+    metrics_port: int = Field(default=9101, alias="METRICS_PORT", ge=1, le=65535)
+    group: str = Field(
+        default="projector",
+        alias="PROJECTOR_GROUP",
+        pattern=r"^[a-zA-Z0-9._-]{1,100}$",
+        description="projectors that share the partitions among them",
+    )
+    session_timeout_seconds: float = Field(
+        default=10.0,
+        alias="PROJECTOR_SESSION_TIMEOUT_SECONDS",
+        ge=1,
+        le=300,
+        description="how long a silent projector keeps its partitions",
+    )
+    log_check_seconds: float = Field(default=60.0, alias="LOG_CHECK_SECONDS", gt=0)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
+
+    def group_id(self, projection: str) -> str:
+        """The consumer group of a projection, apart from those of other prefixes."""
+        return f"{self.prefix}{self.group}.{projection}"

@@ -1,0 +1,56 @@
+"""`hokusai-auth topics`: create the topics that are missing, tell which differ from what was agreed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from events.errors import EventsError, SettingsError, TopicMismatch
+from events.settings import KafkaSettings
+from events.topic_admin import apply_topics, compare_topics
+from events.topics import Topics
+
+topics = typer.Typer(help="The topics of the log: create them, compare them.", no_args_is_help=True)
+
+
+@topics.command()
+def apply() -> None:
+    """Create the topics that are missing. What exists is compared, never altered."""
+    with _failing_in_sentences():
+        created = asyncio.run(apply_topics(*_settings()))
+    typer.echo(f"created {', '.join(created)}" if created else "nothing to create")
+
+
+@topics.command()
+def check() -> None:
+    """Compare the topics with what was agreed: one sentence and exit code 1 for differences."""
+    with _failing_in_sentences():
+        differences = asyncio.run(compare_topics(*_settings()))
+        if differences:
+            raise TopicMismatch(differences)
+    typer.echo("every topic is as agreed")
+
+
+def _settings() -> tuple[KafkaSettings, Topics]:
+    return KafkaSettings.from_environment(os.environ), Topics.from_environment(os.environ)
+
+
+@contextmanager
+def _failing_in_sentences() -> Iterator[None]:
+    try:
+        yield
+    except TopicMismatch as error:
+        sentences = error.differences
+    except SettingsError as error:
+        sentences = error.problems
+    except EventsError as error:
+        sentences = (str(error),)
+    else:
+        return
+    for sentence in sentences:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(1)

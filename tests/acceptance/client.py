@@ -1,0 +1,85 @@
+"""A client of one node as strangers write it: every request goes over a connection of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+KEYS = "/api/v1/keys"
+VALIDATE = f"{KEYS}/validate"
+
+#: Longer than the five seconds within which everything is answered.
+TIMEOUT_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A key that was issued to us."""
+
+    key_id: str
+    api_key: str
+
+
+class ApiClient:
+    """The public routes and, with the token, those of the admin. Answers are returned as they come."""
+
+    def __init__(self, url: str, admin_token: str) -> None:
+        self.url = url
+        self._admin = {"Authorization": f"Bearer {admin_token}"}
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=TIMEOUT_SECONDS,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,
+        )
+
+    def get(self, path: str, **parameters: Any) -> httpx.Response:
+        return self._http.get(path, params=parameters)
+
+    def post(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> httpx.Response:
+        return self._http.post(path, json=body, headers=headers)
+
+    def create(self, **body: Any) -> httpx.Response:
+        wanted = {"name": "acceptance", "service_id": "platform", **body}
+        return self._http.post(KEYS, json=wanted, headers=self._admin)
+
+    def list(self, **parameters: Any) -> httpx.Response:
+        return self._http.get(KEYS, params=parameters, headers=self._admin)
+
+    def list_at(self, link: str) -> httpx.Response:
+        """Another page of the list, where its `Link` header says."""
+        return self._http.get(link, headers=self._admin)
+
+    def look_up(self, key_id: str) -> httpx.Response:
+        return self._http.get(f"{KEYS}/{key_id}", headers=self._admin)
+
+    def rotate(self, key_id: str, **body: Any) -> httpx.Response:
+        return self._http.post(f"{KEYS}/{key_id}/rotate", json=body or None, headers=self._admin)
+
+    def revoke(self, key_id: str) -> httpx.Response:
+        return self._http.delete(f"{KEYS}/{key_id}", headers=self._admin)
+
+    def validate(self, api_key: str, **question: Any) -> httpx.Response:
+        bearer = {"Authorization": f"Bearer {api_key}"}
+        return self._http.post(VALIDATE, json=question or None, headers=bearer)
+
+    def accepts(self, api_key: str) -> bool:
+        """Whether the key passes; anything but a clear yes or no fails the test."""
+        answer = self.validate(api_key)
+        assert answer.status_code in (200, 401), answer.text
+        return answer.status_code == 200
+
+    def new_key(self, **body: Any) -> Created:
+        return issued(self.create(**body), 201)
+
+    def rotated(self, key_id: str, **body: Any) -> Created:
+        return issued(self.rotate(key_id, **body), 200)
+
+
+def issued(answer: httpx.Response, status: int) -> Created:
+    """The key in the answer to a create (201) or a rotate (200)."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    return Created(body["key_id"], body["api_key"])

@@ -1,0 +1,160 @@
+"""The processes as users run them: api nodes and projectors around one log and one database."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from events.settings import KafkaSettings
+from events.topics import Topics
+from services.local.errors import StartFailed
+from services.local.ports import LOOPBACK, free_ports
+from services.local.service import Service
+from tests.acceptance.client import ApiClient
+from tests.acceptance.eventually import eventually
+
+ADMIN_TOKEN = "an-admin-token-for-tests-only-7f3a"
+PEPPER = "p1:a-pepper-for-tests-only-5d1c9e7b42a8f603"
+
+START_TIMEOUT_SECONDS = 30.0
+EXIT_TIMEOUT_SECONDS = 15.0
+
+ServiceT = TypeVar("ServiceT", bound="StackService")
+
+
+class StackService(Service):
+    """A service of the stack: a child process with a log of its own and an HTTP port."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        port: int,
+        ready_path: str,
+    ) -> None:
+        self.url = f"http://{LOOPBACK}:{port}"
+        command = [sys.executable, "-m", "services.cli", *arguments]
+        super().__init__(name, folder, command, environment, f"{self.url}{ready_path}")
+
+    def wait_exit(self) -> int:
+        """The exit code, once it has ended by itself."""
+        return eventually(
+            lambda: None if self.exit_code is None else (self.exit_code,),
+            EXIT_TIMEOUT_SECONDS,
+            f"the end of {self.name}",
+        )[0]
+
+    def says(self, text: str) -> None:
+        """Wait until this run has logged the text."""
+        eventually(
+            lambda: text in self.log_of_this_run(), START_TIMEOUT_SECONDS, f"{text!r} from {self.name}"
+        )
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sample of that name, summed over all labels that are not named."""
+        text = httpx.get(f"{self.url}/metrics").raise_for_status().text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+class ApiNode(StackService):
+    """One api process and its workers: a node."""
+
+    def __init__(self, name: str, folder: Path, workers: int, environment: Mapping[str, str]) -> None:
+        (port,) = free_ports(1)
+        arguments = ["api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers)]
+        super().__init__(name, folder, arguments, environment, port, "/health")
+        self.workers = workers
+        self.client = ApiClient(self.url, environment["ADMIN_TOKEN"])
+
+    def wait_ready(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
+        super().wait_ready(timeout_seconds)
+        eventually(
+            lambda: self.metric("hokusai_api_workers") == self.workers,
+            timeout_seconds,
+            f"{self.workers} workers of {self.name}",
+        )
+
+    def worker_processes(self) -> list[psutil.Process]:
+        """Those of the workers, where there are several."""
+        return [
+            child
+            for child in psutil.Process(self.pid).children()
+            if "resource_tracker" not in " ".join(child.cmdline())
+        ]
+
+
+class Projector(StackService):
+    """One projector process."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+        (port,) = free_ports(1)
+        environment = {**environment, "METRICS_PORT": str(port), "METRICS_HOST": LOOPBACK}
+        super().__init__(name, folder, ["projector"], environment, port, "/ready")
+
+
+class Stack:
+    """One log and one database, and the processes that a test runs around them; all end with it."""
+
+    def __init__(self, folder: Path, bootstrap_servers: str, database_url: str) -> None:
+        self.folder = folder
+        self.kafka = KafkaSettings(KAFKA_BOOTSTRAP_SERVERS=bootstrap_servers)
+        self.topics = Topics(KAFKA_TOPIC_PREFIX=f"acceptance-{uuid.uuid4().hex[:12]}.")
+        self.database_url = database_url
+        self._services: list[StackService] = []
+
+    def api(self, workers: int = 1, *, wait: bool = True, **environment: str) -> ApiNode:
+        """A new node."""
+        name = f"api-{len(self._services)}"
+        return self._started(ApiNode(name, self.folder, workers, self.environment(**environment)), wait)
+
+    def projector(self, *, wait: bool = True, **environment: str) -> Projector:
+        """A new projector."""
+        name = f"projector-{len(self._services)}"
+        return self._started(Projector(name, self.folder, self.environment(**environment)), wait)
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """What every process of this stack is started with."""
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": self.topics.prefix,
+            "DATABASE_URL": self.database_url,
+            "ADMIN_TOKEN": ADMIN_TOKEN,
+            "KEY_PEPPERS": PEPPER,
+            "BCRYPT_ROUNDS": "4",
+            **changes,
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for service in self._services:
+            service.kill()
+
+    def _started(self, service: ServiceT, wait: bool) -> ServiceT:
+        # Before it starts: whatever happens then, it is ended.
+        self._services.append(service)
+        service.start()
+        if wait:
+            try:
+                service.wait_ready(START_TIMEOUT_SECONDS)
+            except StartFailed as failure:
+                raise AssertionError(f"{failure}\n{service.log_of_this_run()[-4000:]}") from None
+        return service

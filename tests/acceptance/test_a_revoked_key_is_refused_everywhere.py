@@ -1,0 +1,66 @@
+"""A revocation reaches every reader, whatever dies after it is in the log."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from events.keys import KeyRevoked
+from tests.acceptance.eventually import eventually
+from tests.acceptance.stack import ApiNode, Stack
+from tests.acceptance.the_log import folded, postgres_agrees
+
+OTHER_NODES_SECONDS = 5.0
+
+
+def test_a_revoked_key_is_refused_on_every_node(
+    node: ApiNode, other_node: ApiNode, node_of_four: ApiNode
+) -> None:
+    key = node.client.new_key()
+    others = (other_node.client, node_of_four.client)
+    for client in others:
+        eventually(lambda client=client: client.accepts(key.api_key), OTHER_NODES_SECONDS, "other nodes")
+    node.client.revoke(key.key_id)
+    for client in others:
+        eventually(lambda client=client: not client.accepts(key.api_key), OTHER_NODES_SECONDS, "other nodes")
+
+
+def test_a_node_killed_after_its_append_has_revoked(stack: Stack) -> None:
+    """The killed node never answered, so nobody was told; the log has the event, so it counts."""
+    stack.projector()
+    witness, dying = stack.api(), stack.api(workers=2)
+    key = dying.client.new_key()
+    eventually(lambda: witness.client.accepts(key.api_key), OTHER_NODES_SECONDS, "the other node")
+
+    # A worker that is stopped never applies the event, so the node cannot answer before it is killed.
+    dying.worker_processes()[0].suspend()
+    with ThreadPoolExecutor(1) as pool:
+        revocation = pool.submit(dying.client.revoke, key.key_id)
+        eventually(lambda: _revocations(stack) == [key.key_id], OTHER_NODES_SECONDS, "the event in the log")
+        assert not revocation.done()
+        dying.kill()
+        with pytest.raises(httpx.TransportError):
+            revocation.result()
+
+    eventually(lambda: not witness.client.accepts(key.api_key), OTHER_NODES_SECONDS, "the other node")
+    assert not stack.api().client.accepts(key.api_key)
+    postgres_agrees(stack)
+
+
+def test_a_killed_node_comes_back_with_all_its_keys(stack: Stack) -> None:
+    stack.projector()
+    node = stack.api()
+    kept, revoked = node.client.new_key(), node.client.new_key()
+    node.client.revoke(revoked.key_id)
+    node.kill()
+    node.start()
+    node.wait_ready()
+    assert node.client.accepts(kept.api_key)
+    assert not node.client.accepts(revoked.api_key)
+
+
+def _revocations(stack: Stack) -> list[str]:
+    _, outcomes = folded(stack)
+    return [outcome.event.data.key_id for outcome in outcomes if isinstance(outcome.event, KeyRevoked)]

@@ -1,0 +1,142 @@
+"""The canary: what is secret stands in the one answer that issued it, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import httpx
+import psycopg
+from psycopg import sql
+
+from services.local.kafka import EmbeddedKafka
+from services.local.postgres import EmbeddedPostgres
+from tests.acceptance.client import KEYS, VALIDATE, ApiClient, Created
+from tests.acceptance.stack import ADMIN_TOKEN, PEPPER, Stack, StackService
+from tests.acceptance.the_log import append, postgres_agrees, records
+
+OTHER_PEPPER = "p0:yet-another-pepper-for-tests-only-8842"
+OTHER_TOKEN = "another-admin-token-for-tests-only-91bc"
+
+
+def test_secrets_are_in_no_log_topic_metric_or_table(
+    stack: Stack, kafka: EmbeddedKafka, postgres: EmbeddedPostgres
+) -> None:
+    changes = {
+        "LOG_LEVEL": "DEBUG",
+        "ADMIN_TOKEN": f"{ADMIN_TOKEN},{OTHER_TOKEN}",
+        "KEY_PEPPERS": f"{PEPPER},{OTHER_PEPPER}",
+    }
+    projector = stack.projector(**changes)
+    # Its own client would send both tokens as one.
+    nodes = [stack.api(**changes), stack.api(workers=2, **changes)]
+    secrets = {"admin token": ADMIN_TOKEN, "other admin token": OTHER_TOKEN}
+    secrets |= {f"pepper {number}": text.split(":")[1] for number, text in enumerate((PEPPER, OTHER_PEPPER))}
+    for node in nodes:
+        client = ApiClient(node.url, ADMIN_TOKEN)
+        for key in drive_every_route(client):
+            # The part that is random: a key without its mark would be as bad.
+            secrets[key.key_id] = key.api_key.rpartition("_")[2]
+    append(stack, next(iter(secrets)), b"poison, so that the dead letters are there too")
+    postgres_agrees(stack)
+
+    places = {
+        **logs(stack),
+        **topic_contents(stack),
+        **{f"metrics of {service.name}": metrics(service) for service in (projector, *nodes)},
+        **tables(stack),
+        "kafka's log": kafka.log_path.read_bytes(),
+        "postgres' log": postgres.log_path.read_bytes(),
+    }
+    assert {name.split()[0] for name in places} >= {"log", "topic", "metrics", "table"}
+    found = [
+        f"{secret} in {place}"
+        for place, content in places.items()
+        for secret, text in secrets.items()
+        if text.encode() in content
+    ]
+    assert not found
+
+
+def drive_every_route(client: ApiClient) -> Iterator[Created]:
+    """Every route and the ways in which it fails, with a key in every place where one may be put by mistake."""
+    first = client.new_key()
+    second = client.rotated(first.key_id, grace_period_hours=1)
+    third = client.rotated(second.key_id)
+    yield from (first, second, third)
+    keys = [key.api_key for key in (first, second, third)]
+    client.validate(keys[0])
+    client.rotate(first.key_id)
+    client.list(service_id=keys[2], cursor=keys[2], limit=keys[2])
+    client.list(cursor=keys[2])
+    admin = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    for key in [*keys, "hk_live_" + keys[2][8:].swapcase()]:
+        bearer = {"Authorization": f"Bearer {key}"}
+        client.look_up(key)
+        client.revoke(key)
+        client.rotate(key)
+        client.get(f"/{quote(key)}", api_key=key)
+        client.get("/metrics", api_key=key)
+        client.get(KEYS, api_key=key)
+        client.post(KEYS, {"api_key": key}, bearer)
+        client.post(KEYS, {"name": [key], "service_id": key, "expires_at": key, "environment": key}, admin)
+        client.post(KEYS, {"name": "x", "service_id": "platform", "allowed_ips": [key], key: key}, admin)
+        client.post(f"{KEYS}/{third.key_id}/rotate", {"grace_period_hours": key}, admin)
+        for headers in (
+            bearer,
+            {"X-API-Key": key},
+            {"Authorization": key},
+            {"Authorization": f"Basic {key}"},
+        ):
+            client.post(VALIDATE, {"service_id": key, "required_scope": key, "client_ip": key}, headers)
+            client.post(VALIDATE, [key], headers)
+        client.post(VALIDATE, {"api_key": key})
+        client.post(VALIDATE, {"api_key": f"{key}{key}"})
+        client.post(VALIDATE, {"api_key": key * 4000})
+        client.post(f"{VALIDATE}?api_key={key}", {"api_key": [key]})
+        broken = f'{{"api_key": "{key}", '
+        httpx.post(f"{client.url}{VALIDATE}", content=broken)
+        httpx.post(f"{client.url}{KEYS}", content=broken, headers=admin)
+        httpx.request("BREW", f"{client.url}{VALIDATE}", headers=bearer)
+    client.revoke(third.key_id)
+    client.validate(keys[2])
+
+
+def logs(stack: Stack) -> dict[str, bytes]:
+    found = {f"log {path.name}": path.read_bytes() for path in stack.folder.rglob("*.log")}
+    assert any(b"DEBUG" in content for content in found.values()), "nothing was logged at DEBUG"
+    return found
+
+
+def topic_contents(stack: Stack) -> dict[str, bytes]:
+    found = {}
+    for topic in stack.topics.all():
+        found[f"topic {topic.name}"] = b"\n".join(
+            part
+            for record in records(stack, topic)
+            for part in (record.key or b"", record.value or b"", repr(record).encode())
+        )
+    assert found[f"topic {stack.topics.lifecycle.name}"]
+    assert found[f"topic {stack.topics.lifecycle_dead_letters.name}"]
+    return found
+
+
+def metrics(service: StackService) -> bytes:
+    return httpx.get(f"{service.url}/metrics").content
+
+
+def tables(stack: Stack) -> dict[str, bytes]:
+    """Every row of every table that is not Postgres' own, as text."""
+    with psycopg.connect(stack.database_url) as connection:
+        names = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        assert names
+        found = {}
+        for schema, table in names:
+            rows = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+            found[f"table {schema}.{table}"] = "\n".join(
+                row[0] for row in connection.execute(rows).fetchall()
+            ).encode()
+    return found

@@ -1,0 +1,184 @@
+"""Stand-ins at the ports: time that moves when told, a log that fails when told, read models in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from events.clock import Clock
+from events.errors import LogUnavailable
+from events.lifecycle import fold
+from events.lineage import Key, Lineage
+from events.log import LogReader, Position, Record
+from events.memory_log import MemoryLog
+from events.topics import Topic
+from services.api.errors import ReadModelUnavailable
+from services.api.read_models import Page, Snapshot
+from services.api.schemas import ApiKeyInfo
+
+
+class ManualTime:
+    """Time that only moves when told; the wall clock can be set, the monotonic one can't."""
+
+    def __init__(self, now: datetime) -> None:
+        self._wall_seconds = now.timestamp()
+        self._monotonic_seconds = 1000.0
+
+    def wall(self) -> float:
+        return self._wall_seconds
+
+    def monotonic(self) -> float:
+        return self._monotonic_seconds
+
+    def clock(self) -> Clock:
+        """The clock of a process that starts now."""
+        return Clock(self.wall, self.monotonic)
+
+    def pass_by(self, seconds: float) -> None:
+        self._wall_seconds += seconds
+        self._monotonic_seconds += seconds
+
+    def step_wall(self, seconds: float) -> None:
+        """Somebody sets the system clock."""
+        self._wall_seconds += seconds
+
+
+class UnsteadyLog:
+    """An `EventLog` over another one, that can be away, lose its answers, or hold records back."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.is_away = False
+        self.loses_answers = False
+        self.attempts = 0
+        self._lets_through = asyncio.Event()
+        self._lets_through.set()
+
+    def hold(self) -> None:
+        """What is appended from now on waits on its way."""
+        self._lets_through.clear()
+
+    def let_through(self) -> None:
+        self._lets_through.set()
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
+        self.attempts += 1
+        if self.is_away:
+            raise LogUnavailable(f"{topic}: not acknowledged")
+        await self._lets_through.wait()
+        position = await self._log.append(topic, key, value, headers)
+        if self.loses_answers:
+            raise LogUnavailable(f"{topic}: not acknowledged")
+        return position
+
+
+class UnsteadyReader:
+    """A `LogReader` over another one, that can be silent: nothing to read, and no answer where it ends."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._speaks = asyncio.Event()
+        self._speaks.set()
+
+    def fall_silent(self) -> None:
+        self._speaks.clear()
+
+    def speak(self) -> None:
+        self._speaks.set()
+
+    async def begin(self, positions: Mapping[int, int]) -> None:
+        await self._reader.begin(positions)
+
+    async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
+        await self._speaks.wait()
+        return await self._reader.read(max_records, timeout_seconds)
+
+    async def end_offsets(self, timeout_seconds: float = 5.0) -> Mapping[int, int]:
+        if not self._speaks.is_set():
+            raise LogUnavailable("offsets not known")
+        return await self._reader.end_offsets(timeout_seconds)
+
+    def positions(self) -> Mapping[int, int]:
+        return self._reader.positions()
+
+
+class MemoryReadModels:
+    """The api's `ReadModels`, folded anew from the log at every question. It can be away, or lag behind."""
+
+    def __init__(self, log: MemoryLog, topic: Topic, cluster_id: str | None = "memory") -> None:
+        self._log = log
+        self._topic = topic
+        self._cluster_id = cluster_id
+        self.is_away = False
+        self.is_behind = False
+
+    async def is_reachable(self) -> bool:
+        return not self.is_away
+
+    async def cluster_id(self) -> str | None:
+        self._answer()
+        return self._cluster_id
+
+    async def snapshot(self) -> Snapshot:
+        self._answer()
+        lineages, positions = await self._fold()
+        return Snapshot(list(lineages.values()), positions)
+
+    async def list_keys(
+        self,
+        passed: Mapping[int, int],
+        now: datetime,
+        *,
+        services: Sequence[str] | None,
+        active_only: bool,
+        page: Page | None,
+        limit: int | None,
+    ) -> list[ApiKeyInfo]:
+        found = sorted(
+            (key.created_at, key.key_id, info, key)
+            for key, info in await self._infos(passed, now)
+            if services is None or info.service_id in services
+        )
+        infos = [
+            info
+            for created_at, key_id, info, key in found
+            if (page is None or (created_at, key_id) > (page.after_time, page.after_key))
+            and (not active_only or (info.is_active and not key.is_expired(now)))
+        ]
+        return infos[:limit]
+
+    async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:
+        infos = await self._infos(passed, now)
+        return next((info for key, info in infos if key.key_id == key_id), None)
+
+    async def _infos(self, passed: Mapping[int, int], now: datetime) -> list[tuple[Key, ApiKeyInfo]]:
+        self._answer()
+        lineages, positions = await self._fold()
+        if self.is_behind or any(positions[partition] < offset for partition, offset in passed.items()):
+            raise ReadModelUnavailable("The read model is behind the log, try again")
+        return [(key, _info(key, lineage, now)) for lineage in lineages.values() for key in lineage.keys]
+
+    async def _fold(self) -> tuple[dict[str, Lineage], Mapping[int, int]]:
+        reader = self._log.reader(self._topic)
+        await reader.begin({})
+        lineages: dict[str, Lineage] = {}
+        for record in await reader.read(1_000_000, timeout_seconds=0):
+            if (lineage := fold(record, lineages.get).lineage) is not None:
+                lineages[lineage.lineage_id] = lineage
+        return lineages, reader.positions()
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise ReadModelUnavailable("The read model is not available, try again")
+
+
+def _info(key: Key, lineage: Lineage, now: datetime) -> ApiKeyInfo:
+    info = ApiKeyInfo.of(key, now)
+    return info if lineage.parked is None else info.model_copy(update={"is_active": False})

@@ -1,0 +1,164 @@
+"""What only a real log can do to those who append to it and read it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
+
+from events.errors import LogUnavailable, WrongLog
+from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.log import Position
+from events.settings import KafkaSettings
+from events.topic_admin import apply_topics
+from events.topics import Topic, Topics
+from tests.integration.events.kafka_surgery import add_a_partition, configure, delete, delete_before
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def log(kafka_settings: KafkaSettings) -> AsyncIterator[KafkaEventLog]:
+    async with KafkaEventLog(kafka_settings) as log:
+        yield log
+
+
+@pytest.fixture
+async def reader(kafka_settings: KafkaSettings, topics: Topics) -> AsyncIterator[KafkaLogReader]:
+    async with KafkaLogReader(kafka_settings, topics.lifecycle) as reader:
+        yield reader
+
+
+async def test_the_first_append_after_apply_needs_no_second_try(
+    log: KafkaEventLog, topics: Topics, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(50):
+        await log.append(topics.lifecycle.name, str(number).encode(), b"value")
+    assert [record.getMessage() for record in caplog.records if "aiokafka" in record.name] == []
+
+
+async def test_a_refused_record_spoils_none_that_come_after_it(
+    log: KafkaEventLog, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    """The broker counts an idempotent producer's records; aiokafka counts the refused one too."""
+    name = topics.usage.name
+    await configure(kafka_settings, topics.usage, max_message_bytes="1000")
+    await log.append(name, b"key", b"small")
+    with pytest.raises(LogUnavailable, match="MessageSizeTooLargeError"):
+        await log.append(name, b"key", bytes(2000))
+    assert (await log.append(name, b"key", b"small")).offset == 1
+
+
+async def test_a_topic_that_does_not_exist_is_told(kafka_settings: KafkaSettings, topics: Topics) -> None:
+    async with KafkaEventLog(kafka_settings, timeout_seconds=0.5) as log:
+        with pytest.raises(LogUnavailable, match="not-there: not acknowledged"):
+            await log.append(f"{topics.prefix}not-there", b"key", b"value")
+
+
+async def test_hundreds_of_appends_at_once_all_arrive(
+    log: KafkaEventLog, reader: KafkaLogReader, topics: Topics
+) -> None:
+    await asyncio.gather(
+        *(log.append(topics.lifecycle.name, str(number).encode(), bytes(500)) for number in range(500))
+    )
+    assert sum((await reader.end_offsets()).values()) == 500
+
+
+async def test_a_log_without_its_head_is_another_log(
+    log: KafkaEventLog, reader: KafkaLogReader, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    last = await _append_some(log, topics.lifecycle, count=3)
+    await delete_before(kafka_settings, last)
+    with pytest.raises(WrongLog, match=rf"{last.partition} holds offsets 2 to 3, .* at 0: restore the topic"):
+        await reader.begin({})
+    await reader.begin({last.partition: last.offset})
+    assert [record.offset for record in await reader.read()] == [last.offset]
+
+
+async def test_a_head_that_is_deleted_before_a_slow_reader_got_there_is_never_skipped(
+    log: KafkaEventLog, reader: KafkaLogReader, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    # Each fetch takes one record of this size, so that most are still in the log when it is cut.
+    last = await _append_some(log, topics.lifecycle, count=5, size_bytes=900_000)
+    await reader.begin({})
+    await delete_before(kafka_settings, last)
+    offsets: list[int] = []
+    with pytest.raises(WrongLog, match=rf"{last.topic}/{last.partition}@\d .* not in the log any more"):
+        await _read_until(reader, lambda: False, offsets)
+    assert offsets == list(range(len(offsets)))
+    assert len(offsets) < last.offset
+
+
+async def test_a_log_that_became_shorter_than_what_was_read_is_another_log(
+    log: KafkaEventLog, reader: KafkaLogReader, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    last = await _append_some(log, topics.lifecycle, count=3)
+    offsets: list[int] = []
+    await reader.begin({})
+    await _read_until(reader, lambda: len(offsets) == 3, offsets)
+    await delete(kafka_settings, topics.lifecycle)
+    await apply_topics(kafka_settings, topics)
+    with pytest.raises(WrongLog, match=rf"{last.topic}/{last.partition}@3 "):
+        await _read_until(reader, lambda: False, offsets)
+    assert offsets == [0, 1, 2]
+
+
+async def test_a_topic_with_another_number_of_partitions_is_another_log(
+    reader: KafkaLogReader, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    await add_a_partition(kafka_settings, topics.lifecycle)
+    with pytest.raises(WrongLog, match="has 13 partitions instead of the 12"):
+        await reader.begin({})
+
+
+async def test_a_reader_of_a_missing_topic_says_how_to_make_it(
+    kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    missing = topics.model_copy(update={"prefix": "missing."}).lifecycle
+    async with KafkaLogReader(kafka_settings, missing) as reader:
+        with pytest.raises(
+            WrongLog, match="missing.keys.lifecycle is missing: run `hokusai-auth topics apply`"
+        ):
+            await reader.begin({})
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_positions_pass_the_marks_of_foreign_transactions(
+    commits: bool, reader: KafkaLogReader, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    """They are no records, yet they have offsets: whoever waits for the end would wait for ever."""
+    name = topics.lifecycle.name
+    await reader.begin({})
+    async with AIOKafkaProducer(**kafka_settings.client_options(), transactional_id=name) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(name, b"value", b"key")
+        await (producer.commit_transaction() if commits else producer.abort_transaction())
+    ends = await reader.end_offsets()
+    assert sum(ends.values()) == 2
+    offsets: list[int] = []
+    await _read_until(reader, lambda: reader.positions() == ends, offsets)
+    assert offsets == [0]
+
+
+async def test_end_offsets_are_told_while_a_read_waits(reader: KafkaLogReader) -> None:
+    """Staleness is measured once a second, beside a tail that has nothing to read."""
+    await reader.begin({})
+    waiting = asyncio.create_task(reader.read(timeout_seconds=5))
+    began = asyncio.get_running_loop().time()
+    for _ in range(3):
+        await reader.end_offsets()
+    assert asyncio.get_running_loop().time() - began < 1.0
+    waiting.cancel()
+
+
+async def _append_some(log: KafkaEventLog, topic: Topic, count: int, size_bytes: int = 100) -> Position:
+    """All in one partition; returns the place of the last one."""
+    return [await log.append(topic.name, b"key", bytes(size_bytes)) for _ in range(count)][-1]
+
+
+async def _read_until(reader: KafkaLogReader, is_done: Callable[[], bool], offsets: list[int]) -> None:
+    async with asyncio.timeout(20):
+        while not is_done():
+            offsets += [record.offset for record in await reader.read()]

@@ -1,0 +1,172 @@
+"""One log, one database, and the projectors that a test runs between them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from events.codec import encode
+from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.keys import KeyEvent
+from events.log import Position, Record
+from events.projection import Projection, ProjectionRunner
+from events.settings import KafkaSettings
+from events.topics import Topic, Topics
+from services.local.ports import LOOPBACK, free_ports
+from services.local.service import Service
+from services.projector.database import connect, new_pool
+from services.projector.keys import KeysProjection
+from services.projector.metrics import Metrics
+from services.projector.schema import prepare_schema
+from services.projector.verification import verify
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.02
+#: The shortest that the embedded broker grants.
+SESSION_TIMEOUT_SECONDS = 6
+
+
+class ProjectorProcess(Service):
+    """`python -m services.projector`, ready when /ready says so."""
+
+    def __init__(self, name: str, folder: Path, environment: dict[str, str]) -> None:
+        (port,) = free_ports(1)
+        self.url = f"http://{LOOPBACK}:{port}"
+        environment = {**environment, "METRICS_PORT": str(port)}
+        super().__init__(
+            name, folder, [sys.executable, "-m", "services.projector"], environment, f"{self.url}/ready"
+        )
+
+    def metric(self, name: str) -> float:
+        """The sample of that name, summed over its labels."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(
+            float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))
+        )
+
+    def says(self, text: str) -> bool:
+        return text in self.log_of_this_run()
+
+
+class World:
+    """What a test names to begin with; every process it starts is killed in the end."""
+
+    def __init__(self, kafka: KafkaSettings, topics: Topics, database_url: str, folder: Path) -> None:
+        self.kafka = kafka
+        self.topics = topics
+        self.database_url = database_url
+        self.metrics = Metrics()
+        self._folder = folder
+        self._processes: list[ProjectorProcess] = []
+
+    def projector(self, **environment: str) -> ProjectorProcess:
+        """A projector process that has just been started."""
+        process = ProjectorProcess(
+            f"projector-{len(self._processes)}", self._folder, {**self.environment(), **environment}
+        )
+        self._processes.append(process)
+        process.start()
+        return process
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": self.topics.prefix,
+            "DATABASE_URL": self.database_url,
+            "PROJECTOR_SESSION_TIMEOUT_SECONDS": str(SESSION_TIMEOUT_SECONDS),
+        }
+
+    def kill_all(self) -> None:
+        for process in self._processes:
+            process.kill()
+
+    @asynccontextmanager
+    async def runner(self, projection: Projection | None = None) -> AsyncIterator[asyncio.Task[None]]:
+        """The projection, run by this very process; stopped as SIGTERM would."""
+        async with await connect(self.database_url) as connection:
+            await prepare_schema(connection)
+        stopping = asyncio.Event()
+        async with new_pool(self.database_url) as pool, KafkaEventLog(self.kafka) as log:
+            runner = ProjectionRunner(
+                self.kafka,
+                pool,
+                log,
+                projection or KeysProjection(self.topics),
+                f"{self.topics.prefix}in-process",
+                self.metrics.of("keys"),
+            )
+            running = asyncio.create_task(runner.run(stopping))
+            try:
+                yield running
+            finally:
+                stopping.set()
+                await asyncio.wait([running])
+
+    async def append(self, events: Iterable[KeyEvent]) -> Sequence[Position]:
+        """Events into the lifecycle topic, those of a lineage in order."""
+        return await self.append_raw((event.partitionkey.encode(), encode(event)) for event in events)
+
+    async def append_raw(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> Sequence[Position]:
+        """Keys and values into the lifecycle topic, those of a key in order."""
+        topic = self.topics.lifecycle.name
+        async with KafkaEventLog(self.kafka) as log:
+            return await asyncio.gather(*(log.append(topic, key, value) for key, value in records))
+
+    async def read(self, topic: Topic) -> Sequence[Record]:
+        """Everything that a topic holds now."""
+        records: list[Record] = []
+        async with KafkaLogReader(self.kafka, topic) as reader:
+            await reader.begin({})
+            ends = await reader.end_offsets()
+            while any(reader.positions()[partition] < end for partition, end in ends.items()):
+                records += await reader.read()
+        return records
+
+    async def applied(self) -> int:
+        """How many records Postgres has passed."""
+        return int(await self.value("SELECT coalesce(sum(next_offset), 0) FROM projector.projection_offset"))
+
+    async def value(self, query: str, *parameters: object) -> Any:
+        """The only value that the query returns, or None where it returns none."""
+        async with await connect(self.database_url) as connection:
+            row = await (await connection.execute(query, parameters)).fetchone()
+        return row[0] if row else None
+
+    async def caught_up(self, records: int) -> None:
+        """Wait until Postgres has passed so many records, then see that it is what the log says."""
+
+        async def all_applied() -> bool:
+            exists = await self.value("SELECT to_regclass('projector.projection_offset')")
+            return exists is not None and await self.applied() >= records
+
+        await eventually(all_applied, f"{records} records in Postgres")
+        assert await verify(self.kafka, self.topics, self.database_url) == []
+
+
+async def eventually(
+    condition: Callable[[], T | Awaitable[T]], what: str, timeout_seconds: float = 30.0
+) -> T:
+    """The first true value of the condition. Raises `AssertionError` when there is none in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            found = condition()
+            value = await found if isinstance(found, Awaitable) else found
+        except urllib.error.URLError as error:  # not listening yet
+            last: object = error
+        else:
+            if value:
+                return value
+            last = value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_seconds:.0f} s in vain for {what}; at last: {last!r}")
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,100 @@
+"""Allowlists of addresses."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.api.addresses import is_allowed, parse_networks
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("203.0.113.0/24", "203.0.113.255"),
+        ("203.0.113.9/24", "203.0.113.1"),
+        ("0.0.0.0/0", "8.8.8.8"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("2001:db8::1", "2001:0DB8:0:0::0001"),
+        ("2001:db8::/32", "2001:db8:ffff::1"),
+        ("10.0.0.0/8", "::ffff:10.1.2.3"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("::ffff:10.0.0.0/104", "10.255.0.1"),
+        ("::ffff:10.0.0.0/104", "::ffff:10.255.0.1"),
+        ("203.0.113.7", " 203.0.113.7 "),
+    ],
+)
+def test_an_address_in_a_network_is_allowed(entry: str, address: str) -> None:
+    assert is_allowed(address, parse_networks(["192.0.2.1", entry]))
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("203.0.113.7", "203.0.113.8"),
+        ("203.0.113.0/24", "203.0.114.0"),
+        ("2001:db8::/32", "2001:db9::1"),
+        ("0.0.0.0/0", "2001:db8::1"),
+        ("::/0", "203.0.113.7"),
+        ("::/0", "::ffff:203.0.113.7"),
+        ("::ffff:10.0.0.0/104", "11.0.0.1"),
+    ],
+)
+def test_an_address_outside_of_every_network_is_not(entry: str, address: str) -> None:
+    assert not is_allowed(address, parse_networks([entry]))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "unknown",
+        "203.0.113",
+        "203.0.113.7:80",
+        "203.0.113.7, 10.0.0.1",
+        "1",
+        "[::1]",
+        "\0",
+        "\u0661.1.1.1",
+    ],
+)
+def test_what_is_no_address_is_outside_of_every_allowlist(address: str) -> None:
+    assert not is_allowed(address, parse_networks(["0.0.0.0/0", "::/0"]))
+
+
+def test_nobody_is_in_an_empty_allowlist() -> None:
+    assert not is_allowed("203.0.113.7", ())
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "",
+        "unknown",
+        "203.0.113.7/33",
+        "203.0.113.256",
+        "2001:db8::/129",
+        "*",
+        "10.0.0.0-10.0.0.9",
+        "10.0.0.1 ",
+    ],
+)
+def test_a_malformed_entry_is_refused(entry: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_networks(["203.0.113.7", entry])
+
+
+@given(st.text(max_size=60))
+def test_no_text_is_ever_an_error(address: str) -> None:
+    is_allowed(address, parse_networks(["203.0.113.0/24", "2001:db8::/32"]))
+
+
+@given(st.text(max_size=60))
+def test_an_entry_is_a_network_or_a_value_error(entry: str) -> None:
+    try:
+        networks = parse_networks([entry])
+    except ValueError:
+        return
+    assert len(networks) == 1

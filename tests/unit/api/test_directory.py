@@ -1,0 +1,233 @@
+"""What a worker knows of every key, folded from real events."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+import orjson
+
+from events.keys import KeyEvent
+from events.lineage import Applied, Lineage, apply, park
+from services.api.directory import KeyDirectory
+from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated
+
+KNOWN_PEPPERS = frozenset({"p1"})
+NOW = CREATED_AT.timestamp()
+
+
+def history(*events: KeyEvent) -> Lineage:
+    lineage: Lineage | None = None
+    for event in events:
+        outcome = apply(lineage, event)
+        assert isinstance(outcome, Applied)
+        lineage = outcome.lineage
+    assert lineage is not None
+    return lineage
+
+
+def a_directory(*lineages: Lineage) -> KeyDirectory:
+    directory = KeyDirectory(KNOWN_PEPPERS)
+    directory.load(lineages)
+    return directory
+
+
+def test_a_key_is_found_by_fingerprint_by_id_and_by_lineage() -> None:
+    created = a_key_created()
+    lineage = history(created)
+
+    directory = a_directory(lineage, history(a_key_created()))
+
+    known = directory.find(bytes.fromhex(created.data.fingerprint))
+    assert known is not None
+    assert known.key.key_id == created.data.key_id
+    assert directory.get(created.data.key_id) is known
+    assert directory.lineage_of(created.data.key_id) == directory.lineage(created.data.key_id) == lineage
+    assert len(directory) == 2
+
+
+def test_nothing_is_known_of_what_is_not_there() -> None:
+    directory = a_directory()
+
+    assert directory.find(b"\0" * 32) is None
+    assert directory.get("none") is None
+    assert directory.lineage("none") is None
+    assert directory.lineage_of("none") is None
+    assert directory.unverifiable("hk_live_AbC***") == []
+
+
+def test_a_created_key_is_active_for_ever_and_expires_when_it_says() -> None:
+    expires_at = CREATED_AT + timedelta(days=30)
+    created, lasting = a_key_created(expires_at=expires_at), a_key_created()
+    directory = a_directory(history(created), history(lasting))
+
+    known = directory.get(created.data.key_id)
+    assert known is not None
+    assert (known.active_until, known.expires_at) == (math.inf, expires_at.timestamp())
+    forever = directory.get(lasting.data.key_id)
+    assert forever is not None
+    assert (forever.active_until, forever.expires_at) == (math.inf, math.inf)
+
+
+def test_a_rotation_kills_the_old_key_and_adds_the_new_one() -> None:
+    created = a_key_created()
+    rotated = a_key_rotated(created)
+    directory = a_directory(history(created))
+    old = directory.get(created.data.key_id)
+    assert old is not None
+
+    directory.put(history(created, rotated))
+
+    assert old.active_until == -math.inf
+    new = directory.get(rotated.data.new_key.key_id)
+    assert new is not None
+    assert new.active_until == math.inf
+    assert directory.lineage_of(new.key.key_id) is directory.lineage(created.data.key_id)
+
+
+def test_an_old_key_in_grace_is_active_until_its_end() -> None:
+    created = a_key_created()
+    valid_until = CREATED_AT + timedelta(hours=24)
+
+    directory = a_directory(history(created, a_key_rotated(created, valid_until=valid_until)))
+
+    known = directory.get(created.data.key_id)
+    assert known is not None
+    assert known.active_until == valid_until.timestamp()
+
+
+def test_revoking_the_current_key_ends_the_one_in_grace_too() -> None:
+    created = a_key_created()
+    rotated = a_key_rotated(created, valid_until=CREATED_AT + timedelta(hours=24))
+
+    directory = a_directory(history(created, rotated, a_key_revoked(rotated)))
+
+    for key_id in (created.data.key_id, rotated.data.new_key.key_id):
+        known = directory.get(key_id)
+        assert known is not None
+        assert known.active_until == -math.inf
+
+
+def test_revoking_the_key_in_grace_leaves_the_current_one_alive() -> None:
+    created = a_key_created()
+    rotated = a_key_rotated(created, valid_until=CREATED_AT + timedelta(hours=24))
+
+    directory = a_directory(history(created, rotated, a_key_revoked(rotated, key_id=created.data.key_id)))
+
+    old, new = directory.get(created.data.key_id), directory.get(rotated.data.new_key.key_id)
+    assert old is not None
+    assert new is not None
+    assert (old.active_until, new.active_until) == (-math.inf, math.inf)
+
+
+def test_whoever_holds_a_key_sees_what_becomes_of_it() -> None:
+    """A request may have found the key a moment before its revocation was applied."""
+    created = a_key_created()
+    directory = a_directory(history(created))
+    held = directory.find(bytes.fromhex(created.data.fingerprint))
+    assert held is not None
+
+    directory.put(history(created, a_key_revoked(created)))
+
+    assert held.active_until == -math.inf
+    assert directory.find(bytes.fromhex(created.data.fingerprint)) is held
+
+
+def test_every_key_of_a_parked_lineage_is_refused_and_counted_once() -> None:
+    created = a_key_created()
+    lineage = history(created, a_key_rotated(created, valid_until=CREATED_AT + timedelta(hours=24)))
+    directory = a_directory(lineage)
+    assert directory.parked_count == 0
+
+    parked = park(lineage, "gap").lineage
+    directory.put(parked)
+    directory.put(parked)
+
+    assert directory.parked_count == 1
+    for key in lineage.keys:
+        known = directory.get(key.key_id)
+        assert known is not None
+        assert known.active_until == -math.inf
+
+
+def test_a_lineage_parked_before_its_first_key_is_counted() -> None:
+    directory = a_directory(park(Lineage(a_key_created().data.key_id), "gap").lineage)
+
+    assert (directory.parked_count, len(directory)) == (1, 0)
+
+
+def test_a_key_under_an_unknown_pepper_is_found_by_what_is_visible_of_it() -> None:
+    created = a_key_created(pepper_id="retired")
+    directory = a_directory(history(created))
+
+    assert directory.find(bytes.fromhex(created.data.fingerprint)) is None
+    (known,) = directory.unverifiable(created.data.key_prefix)
+    assert known is directory.get(created.data.key_id)
+    assert directory.unverifiable_count == 1
+
+
+def test_a_recognised_key_is_found_by_its_fingerprint_of_today_and_no_longer_unverifiable() -> None:
+    created = a_key_created(pepper_id="retired")
+    look_alike = a_key_created(pepper_id="retired", key_prefix=created.data.key_prefix)
+    directory = a_directory(history(created), history(look_alike))
+    known = directory.get(created.data.key_id)
+    assert known is not None
+
+    directory.remember(b"f" * 32, known)
+    directory.remember(b"f" * 32, known)
+
+    assert directory.find(b"f" * 32) is known
+    assert [other.key.key_id for other in directory.unverifiable(created.data.key_prefix)] == [
+        look_alike.data.key_id
+    ]
+    assert directory.unverifiable_count == 1
+
+
+def test_a_recognised_key_that_is_revoked_is_refused_and_stays_recognised() -> None:
+    created = a_key_created(pepper_id="retired")
+    directory = a_directory(history(created))
+    known = directory.get(created.data.key_id)
+    assert known is not None
+    directory.remember(b"f" * 32, known)
+
+    directory.put(history(created, a_key_revoked(created)))
+
+    found = directory.find(b"f" * 32)
+    assert found is not None
+    assert found.active_until == -math.inf
+    assert directory.unverifiable_count == 0
+
+
+def test_the_answer_of_a_valid_key_has_these_bytes() -> None:
+    key_id = "0197f3a0-0000-7000-8000-000000000001"
+    created = a_key_created(key_id=key_id, scopes=("model:read", "train"), monthly_prediction_limit=5000)
+
+    known = a_directory(history(created)).get(key_id)
+
+    assert known is not None
+    assert known.body == (
+        b'{"is_valid":true,"key_id":"0197f3a0-0000-7000-8000-000000000001","user_id":"admin",'
+        b'"service_id":"platform","scopes":["model:read","train"],"rate_limit_per_hour":1000,'
+        b'"billing_plan":"free","monthly_prediction_limit":5000}'
+    )
+    assert known.body is known.body
+
+
+def test_the_new_key_of_a_rotation_answers_with_its_own_id() -> None:
+    created = a_key_created()
+    rotated = a_key_rotated(created)
+
+    known = a_directory(history(created, rotated)).get(rotated.data.new_key.key_id)
+
+    assert known is not None
+    assert orjson.loads(known.body)["key_id"] == rotated.data.new_key.key_id
+
+
+def test_an_allowlist_that_cannot_be_understood_lets_nobody_in() -> None:
+    """Our own routes refuse such entries; an event of somebody else may still carry one."""
+    created = a_key_created(allowed_ips=("203.0.113.7", "no address"))
+
+    known = a_directory(history(created)).get(created.data.key_id)
+
+    assert known is not None
+    assert known.networks == ()

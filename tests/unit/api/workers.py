@@ -1,0 +1,141 @@
+"""A worker of the api over a log in memory: every part but HTTP, following the log while it is open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from events.clock import Clock
+from events.codec import encode
+from events.keys import KeyEvent
+from events.lineage import KeySettings
+from events.log import EventLog, LogReader
+from events.memory_log import MemoryLog
+from events.topics import Topic, Topics
+from services.api.commands import KeyCommands, Requester
+from services.api.directory import KeyDirectory
+from services.api.follower import Follower
+from services.api.hashing import Hasher
+from services.api.key_material import Fingerprints, Pepper
+from services.api.metrics import COUNTERS, Metrics
+from services.api.node import Node
+from services.api.read_models import Snapshot
+from services.api.validator import KeyValidator, Question
+from services.api.verdict import Verdict
+from tests.fakes import ManualTime
+
+TOPIC: Topic = Topics.from_environment({}).lifecycle
+PEPPER = Pepper("2026", "a pepper of thirty-two characters")
+ADMIN = Requester("admin", "request-1")
+NOTHING_MORE = Question()
+PATIENCE_SECONDS = 5.0
+
+SETTINGS = KeySettings(
+    name="nightly training",
+    user_id="admin",
+    service_id="platform",
+    environment="production",
+    scopes=(),
+    allowed_ips=(),
+    rate_limit_per_hour=1000,
+    monthly_prediction_limit=None,
+    billing_plan="free",
+    lifetime_days=None,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The parts of a worker; `validate` is what a request for validation comes to."""
+
+    directory: KeyDirectory
+    fingerprints: Fingerprints
+    node: Node
+    metrics: Metrics
+    hasher: Hasher
+    follower: Follower
+    commands: KeyCommands
+    validator: KeyValidator
+    clock: Clock
+
+    async def validate(self, secret: str | bytes, question: Question = NOTHING_MORE) -> Verdict:
+        presented = secret.encode() if isinstance(secret, str) else secret
+        known = self.validator.find(presented) or await self.validator.recognise(presented)
+        return Verdict.UNKNOWN if known is None else self.validator.judge(known, question)
+
+
+def build(
+    folder: Path,
+    reader: LogReader,
+    log: EventLog,
+    time: ManualTime | None = None,
+    peppers: Sequence[Pepper] = (PEPPER,),
+    hasher: Hasher | None = None,
+) -> Worker:
+    """The parts, put together as `services.api.app` does; nothing runs yet."""
+    time = time or ManualTime(datetime.now(UTC))
+    clock, metrics, hasher = time.clock(), Metrics(), hasher or Hasher(4)
+    fingerprints = Fingerprints(peppers)
+    directory = KeyDirectory(fingerprints.known_ids)
+    node = Node(folder, TOPIC.partitions, COUNTERS)
+    follower = Follower(reader, directory, node, metrics, clock, time.monotonic)
+    commands = KeyCommands(
+        log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
+    )
+    validator = KeyValidator(directory, fingerprints, hasher, clock, metrics)
+    return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
+
+
+@asynccontextmanager
+async def following(worker: Worker, snapshot: Snapshot | None = None) -> AsyncIterator[Worker]:
+    """The worker at work, from the snapshot on or from the beginning of the log."""
+    if snapshot is not None:
+        worker.directory.load(snapshot.lineages)
+    await worker.follower.start(snapshot.positions if snapshot else {})
+    task = asyncio.create_task(worker.follower.run())
+    try:
+        yield worker
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        worker.node.leave()
+        worker.hasher.close()
+
+
+@asynccontextmanager
+async def a_worker(
+    log: MemoryLog,
+    folder: Path,
+    time: ManualTime | None = None,
+    peppers: Sequence[Pepper] = (PEPPER,),
+    through: EventLog | None = None,
+) -> AsyncIterator[Worker]:
+    """A worker that follows the log, and appends to it directly or through another one."""
+    folder.mkdir(exist_ok=True)
+    async with following(build(folder, log.reader(TOPIC), through or log, time, peppers)) as worker:
+        yield worker
+
+
+async def append(log: EventLog, *events: KeyEvent) -> None:
+    """Append the events, as another node would."""
+    for event in events:
+        await log.append(TOPIC.name, event.partitionkey.encode(), encode(event))
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds, which must be soon."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def caught_up(worker: Worker, log: MemoryLog) -> None:
+    """Return once the worker has applied all that is in the log."""
+    ends = await log.reader(TOPIC).end_offsets()
+    await eventually(lambda: dict(worker.follower.applied) == dict(ends))

@@ -1,0 +1,8 @@
+"""Properties are tried without a time limit for each example: a busy machine is not a broken property."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")

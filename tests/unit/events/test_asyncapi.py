@@ -1,0 +1,144 @@
+"""The generated documents say what the models do, and are those that are checked in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from events.asyncapi import EVENTS, SCHEMAS, differences, documents, write
+from events.codec import Event, decode, encode
+from events.dead_letters import DeadLetter
+from events.envelope import Envelope
+from events.errors import UnreadableRecord
+from events.json_schema import json_schema, schema_name
+from events.topics import Topics
+from tests.builders import CREATED_AT, StoredRecord, a_key_created, a_key_revoked, a_key_rotated, some_usage
+
+DOCUMENT: dict[str, Any] = json.loads((SCHEMAS / "asyncapi.json").read_bytes())
+CREATED = a_key_created(scopes=("predict",), lifetime_days=30, correlationid="r-1")
+SAMPLES = [CREATED, a_key_rotated(CREATED, valid_until=CREATED_AT), a_key_revoked(CREATED), some_usage()]
+
+every_event = pytest.mark.parametrize("event", EVENTS, ids=schema_name)
+
+
+def test_the_files_are_what_the_models_say() -> None:
+    assert differences() == [], "run: python -m events.asyncapi"
+
+
+def test_a_file_that_is_changed_missing_or_left_over_is_found_and_mended(tmp_path: Path) -> None:
+    folder = tmp_path / "schemas"
+    shutil.copytree(SCHEMAS, folder)
+    assert differences(folder) == []
+    changed = folder / "KeyCreated.v1.json"
+    changed.write_bytes(changed.read_bytes().replace(b'"maxLength": 100', b'"maxLength": 101'))
+    (folder / "asyncapi.json").unlink()
+    (folder / "KeyCreated.v0.json").write_text("{}")
+    assert differences(folder) == ["KeyCreated.v0.json", "KeyCreated.v1.json", "asyncapi.json"]
+    write(folder)
+    assert differences(folder) == []
+
+
+def test_a_field_more_in_a_model_is_found_as_a_difference() -> None:
+    class KeyCreated(EVENTS[0]):  # type: ignore[misc, valid-type]
+        unheard_of: int
+
+    assert json_schema(KeyCreated) != json.loads((SCHEMAS / "KeyCreated.v1.json").read_bytes())
+
+
+@every_event
+def test_each_schema_is_valid_json_schema_2020_12(event: type[Envelope]) -> None:
+    schema = json.loads(documents()[schema_name(event)])
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(schema)
+
+
+@every_event
+def test_each_schema_asks_for_what_cloudevents_and_the_codec_ask_for(event: type[Envelope]) -> None:
+    required = {"specversion", "id", "source", "type", "subject", "time", "partitionkey", "actor", "data"}
+    assert required <= set(json_schema(event)["required"])
+
+
+@pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)
+def test_what_is_written_keeps_to_its_schema_and_an_unknown_field_does_not(event: Event) -> None:
+    validator = Draft202012Validator(json_schema(type(event)))
+    written = json.loads(encode(event))
+    assert validator.is_valid(written)
+    assert not validator.is_valid({**written, "unheard_of": 1})
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3)
+
+
+@given(st.sampled_from(SAMPLES), VALUES | st.lists(VALUES, max_size=2), st.data())
+def test_what_readers_accept_keeps_to_the_schema(event: Event, value: Any, data: st.DataObject) -> None:
+    written = json.loads(encode(event))
+    part, name = data.draw(st.sampled_from(list(_places(written))))
+    part[name] = value
+    try:
+        read = decode(json.dumps(written).encode())
+    except UnreadableRecord:
+        return
+    assert Draft202012Validator(json_schema(type(read))).is_valid(written)
+
+
+def test_every_topic_is_a_channel_with_its_policy() -> None:
+    kafka = {channel["address"]: channel["bindings"]["kafka"] for channel in DOCUMENT["channels"].values()}
+    for topic in Topics().all():
+        stated = kafka.pop(topic.name)
+        assert stated["partitions"] == topic.partitions
+        policy = stated["topicConfiguration"]
+        assert policy.pop("cleanup.policy") == topic.configuration["cleanup.policy"].split(",")
+        assert {name: str(value) for name, value in policy.items()}.items() <= topic.configuration.items()
+        assert ("retention.ms" in policy) == ("retention.ms" in topic.configuration)
+    assert not kafka
+
+
+def test_every_event_is_a_message_of_a_channel_and_refers_to_its_schema() -> None:
+    carried = {
+        message["$ref"]
+        for channel in DOCUMENT["channels"].values()
+        for message in channel["messages"].values()
+    }
+    assert carried == {f"#/components/messages/{name}" for name in DOCUMENT["components"]["messages"]}
+    for event in EVENTS:
+        payload = DOCUMENT["components"]["messages"][event.__name__]["payload"]
+        assert (SCHEMAS / payload["$ref"]).exists()
+
+
+def test_every_reference_inside_the_document_leads_somewhere() -> None:
+    references = [value for part, name in _places(DOCUMENT) if name == "$ref" for value in [part[name]]]
+    assert references
+    for reference in references:
+        if reference.startswith("#/"):
+            target: Any = DOCUMENT
+            for name in reference[2:].split("/"):
+                target = target[name]
+
+
+def test_outsiders_send_use_and_nothing_else() -> None:
+    sent = [name for name, operation in DOCUMENT["operations"].items() if operation["action"] == "send"]
+    assert sent == ["emitUsage"]
+
+
+def test_a_dead_letter_has_the_headers_that_are_described() -> None:
+    record = StoredRecord(partition=3, offset=7, key=b"k", value=b"{")
+    headers = DeadLetter(record, "unreadable", "json_invalid").headers
+    described = DOCUMENT["components"]["messages"]["DeadLetter"]["headers"]
+    assert [name for name, _ in headers] == described["required"] == list(described["properties"])
+    Draft202012Validator(described).validate({name: value.decode() for name, value in headers})
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (part, name) inside a JSON value."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield value, name
+        yield from _places(part)

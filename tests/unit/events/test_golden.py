@@ -1,0 +1,138 @@
+"""Every version of every event ever written stays readable.
+
+The files in tests/golden hold bytes as they were written then: they are never made anew. A new version adds
+a file and leaves the others; their expected events are then what the upcasters make of them.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from events.asyncapi import EVENTS, SCHEMAS
+from events.codec import Event, decode, encode
+from events.keys import IssuedKey, KeyCreated, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.usage import KeyUsed, Usage
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+FIRST = "019bc111-5c40-7000-8000-000000000001"
+SECOND = "019bc111-5c40-7000-8000-000000000002"
+
+CREATED = KeyCreated(
+    id="019bc111-5c40-7aaa-8000-000000000001",
+    source="urn:hokusai:api",
+    subject=FIRST,
+    time=datetime(2026, 1, 15, 10, 30, tzinfo=UTC),
+    partitionkey=FIRST,
+    actor="admin",
+    correlationid="request-1",
+    sequence=1,
+    data=IssuedKey(
+        key_id=FIRST,
+        lineage_id=FIRST,
+        name="nächtliches Training",
+        user_id="admin",
+        service_id="platform",
+        environment="production",
+        scopes=("model:read", "model:write"),
+        allowed_ips=("10.0.0.0/8", "2001:db8::1"),
+        rate_limit_per_hour=1000,
+        monthly_prediction_limit=50_000,
+        billing_plan="pro",
+        expires_at=datetime(2026, 2, 14, 10, 30, tzinfo=UTC),
+        lifetime_days=30,
+        key_prefix="hk_live_AbC***",
+        bcrypt_hash="$2b$12$" + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.",
+        fingerprint="00112233445566778899aabbccddeeff" * 2,
+        pepper_id="2026-01",
+    ),
+)
+ROTATED = KeyRotated(
+    id="019bc111-5c40-7aaa-8000-000000000002",
+    source="urn:hokusai:api",
+    subject=FIRST,
+    time=datetime(2026, 1, 20, 8, 0, 0, 123456, tzinfo=UTC),
+    partitionkey=FIRST,
+    actor="admin",
+    sequence=2,
+    data=Rotation(
+        key_id=FIRST,
+        new_key=CREATED.data.model_copy(
+            update={
+                "key_id": SECOND,
+                "expires_at": datetime(2026, 2, 19, 8, 0, 0, 123456, tzinfo=UTC),
+                "key_prefix": "hk_live_XyZ***",
+                "bcrypt_hash": "$2b$12$" + "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba/",
+                "fingerprint": "ffeeddccbbaa99887766554433221100" * 2,
+            }
+        ),
+        valid_until=datetime(2026, 1, 21, 8, 0, 0, 123456, tzinfo=UTC),
+    ),
+)
+REVOKED = KeyRevoked(
+    id="019bc111-5c40-7aaa-8000-000000000003",
+    source="urn:hokusai:api",
+    subject=SECOND,
+    time=datetime(2026, 2, 1, tzinfo=UTC),
+    partitionkey=FIRST,
+    actor="admin",
+    correlationid="request-3",
+    sequence=3,
+    data=Revocation(key_id=SECOND, reason="revoked by an administrator"),
+)
+USED = KeyUsed(
+    id="019bc111-5c40-7aaa-8000-000000000004",
+    source="urn:hokusai:platform",
+    subject=SECOND,
+    time=datetime(2026, 1, 31, 23, 59, 59, 999000, tzinfo=UTC),
+    partitionkey=SECOND,
+    actor="platform",
+    data=Usage(
+        key_id=SECOND,
+        service_id="platform",
+        endpoint="/api/v1/models/30/predict",
+        status_code=200,
+        response_time_ms=12.5,
+        predictions_count=3,
+        compute_ms=7.25,
+    ),
+)
+
+EXPECTED: dict[str, Event] = {
+    "KeyCreated.v1.json": CREATED,
+    "KeyRotated.v1.json": ROTATED,
+    "KeyRevoked.v1.json": REVOKED,
+    "KeyUsed.v1.json": USED,
+}
+CURRENT = [name for name, event in EXPECTED.items() if event.type.endswith(name.removesuffix(".json"))]
+
+every_file = pytest.mark.parametrize("name", EXPECTED)
+
+
+def test_every_golden_file_is_expected_and_every_expected_one_is_there() -> None:
+    assert {file.name for file in GOLDEN.iterdir()} == EXPECTED.keys()
+
+
+def test_every_event_has_a_golden_file_of_its_current_version() -> None:
+    assert {type(EXPECTED[name]) for name in CURRENT} == set(EVENTS)
+
+
+@every_file
+def test_what_was_written_then_is_read_today(name: str) -> None:
+    assert decode((GOLDEN / name).read_bytes()) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", CURRENT)
+def test_the_current_version_is_written_as_it_was_then(name: str) -> None:
+    assert json.loads(encode(EXPECTED[name])) == json.loads((GOLDEN / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", CURRENT)
+def test_what_is_written_keeps_to_its_json_schema(name: str) -> None:
+    schema = json.loads((SCHEMAS / name).read_bytes())
+    Draft202012Validator(schema).validate(json.loads((GOLDEN / name).read_bytes()))

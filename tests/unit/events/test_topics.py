@@ -1,0 +1,98 @@
+"""The topics are the agreement: what they keep decides whether the log can be trusted."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from events.errors import SettingsError
+from events.topics import Topics
+
+DAY_MS = 24 * 3600 * 1000
+
+
+def test_these_are_the_topics() -> None:
+    assert [topic.name for topic in Topics().all()] == [
+        "keys.lifecycle",
+        "keys.lifecycle.dlq",
+        "keys.usage",
+        "keys.usage.dlq",
+        "ratelimit.counters",
+        "usage.hourly",
+        "billing.statements",
+    ]
+
+
+def test_all_names_every_topic_that_has_a_property() -> None:
+    topics = Topics()
+    properties = {name for name, value in vars(Topics).items() if isinstance(value, property)}
+    named = {getattr(topics, name).name for name in properties - {"model_extra", "model_fields_set"}}
+    assert named == {topic.name for topic in topics.all()}
+
+
+def test_only_the_two_event_stores_are_sources_of_truth() -> None:
+    topics = Topics()
+    assert [topic for topic in topics.all() if topic.is_event_store] == [topics.lifecycle, topics.usage]
+
+
+@pytest.mark.parametrize("name", ["lifecycle", "usage"])
+def test_an_event_store_forgets_nothing_and_takes_the_broker_s_time(name: str) -> None:
+    configuration = getattr(Topics(), name).configuration
+    assert configuration["cleanup.policy"] == "delete", "compaction would drop all but a key's last event"
+    assert configuration["retention.ms"] == configuration["retention.bytes"] == "-1"
+    assert configuration["message.timestamp.type"] == "LogAppendTime"
+
+
+def test_statements_are_kept_for_ever() -> None:
+    configuration = Topics().statements.configuration
+    assert (configuration["cleanup.policy"], configuration["retention.ms"]) == ("delete", "-1")
+
+
+def test_counters_are_kept_for_three_hours_and_not_compacted() -> None:
+    configuration = Topics().rate_counters.configuration
+    assert configuration["cleanup.policy"] == "delete", "compaction would keep one node's count only"
+    assert configuration["retention.ms"] == str(3 * 3600 * 1000)
+    assert configuration["segment.ms"] == str(10 * 60 * 1000)
+
+
+def test_hourly_totals_are_compacted() -> None:
+    assert Topics().hourly_usage.configuration["cleanup.policy"] == "compact"
+
+
+@pytest.mark.parametrize("name", ["lifecycle_dead_letters", "usage_dead_letters"])
+def test_dead_letters_are_kept_for_ninety_days(name: str) -> None:
+    configuration = getattr(Topics(), name).configuration
+    assert (configuration["cleanup.policy"], configuration["retention.ms"]) == ("delete", str(90 * DAY_MS))
+
+
+def test_every_topic_has_the_partitions_it_keeps_for_life_and_no_unclean_leader() -> None:
+    for topic in Topics().all():
+        assert topic.partitions == 12
+        assert topic.configuration["unclean.leader.election.enable"] == "false"
+        assert topic.configuration["min.insync.replicas"] == "1"
+        assert topic.record_key
+
+
+def test_replication_is_a_setting_and_reaches_every_topic() -> None:
+    topics = Topics.from_environment({"KAFKA_REPLICATION_FACTOR": "3", "KAFKA_MIN_INSYNC_REPLICAS": "2"})
+    assert topics.replication_factor == 3
+    assert {topic.configuration["min.insync.replicas"] for topic in topics.all()} == {"2"}
+
+
+def test_a_prefix_comes_before_every_name() -> None:
+    topics = Topics.from_environment({"KAFKA_TOPIC_PREFIX": "staging."})
+    assert [topic.name for topic in topics.all()] == [f"staging.{topic.name}" for topic in Topics().all()]
+    assert all(re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", topic.name) for topic in topics.all())
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a/", "ä", "a" * 101, "a\n"])
+def test_a_prefix_that_kafka_would_refuse_is_refused(prefix: str) -> None:
+    with pytest.raises(SettingsError, match="KAFKA_TOPIC_PREFIX"):
+        Topics.from_environment({"KAFKA_TOPIC_PREFIX": prefix})
+
+
+@pytest.mark.parametrize("name", ["KAFKA_REPLICATION_FACTOR", "KAFKA_MIN_INSYNC_REPLICAS"])
+def test_less_than_one_replica_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Topics.from_environment({name: "0"})
