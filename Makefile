@@ -1,0 +1,47 @@
+# Python 3.11 or newer and make; everything else comes as packages, into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check unit integration acceptance lock
+
+help:
+	@echo "make up           run everything on this machine (options: make up ARGS='--port 8100 --workers 4')"
+	@echo "make test         run all tests"
+	@echo "make check        lint and types"
+	@echo "make unit | integration | acceptance    one level of the tests"
+	@echo "make lock         pin what pyproject.toml asks for, with hashes"
+
+up: $(INSTALLED)
+	@exec $(BIN)/hokusai-auth up $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/pytest $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+unit: $(INSTALLED)
+	$(BIN)/pytest tests/unit $(ARGS)
+
+integration: $(INSTALLED)
+	$(BIN)/pytest tests/contract tests/integration $(ARGS)
+
+acceptance: $(INSTALLED)
+	$(BIN)/pytest tests/acceptance $(ARGS)
+
+lock: $(INSTALLED)
+	PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --all-extras --generate-hashes --allow-unsafe --strip-extras \
+		--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements.lock pyproject.toml
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@echo "installing into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
