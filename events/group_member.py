@@ -20,7 +20,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 )
 
 from events.claims import Claim
-from events.errors import WrongLog
+from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import log_unavailable, start
 from events.log import Record
 from events.settings import KafkaSettings
@@ -111,8 +111,11 @@ class GroupMember:
     async def next_batches(self) -> Sequence[Batch]:
         """What was appended to the claimed partitions, as soon as there is something; empty after 200 ms.
 
-        Raises `WrongLog` when the log does not hold the offset that Postgres is at.
+        Raises `WrongLog` when the log does not hold the offset that Postgres is at, and aiokafka's errors
+        for records that cannot be unpacked: read on by nobody but a new member then.
         """
+        if self._consumer._fetcher.error_future.done():
+            raise LogUnavailable(f"{self._topic}: this consumer is broken")
         try:
             fetched = await self._consumer.getmany(timeout_ms=200, max_records=LARGEST_BATCH_RECORDS)
         except OffsetOutOfRangeError as error:

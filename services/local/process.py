@@ -32,6 +32,7 @@ class ManagedProcess(ABC):
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     patience_seconds: ClassVar[float] = 3.0  # between asking it to end and killing it
+    failure_mark: ClassVar[str] = ""  # what a line of its log holds that says why it failed
 
     def __init__(self, name: str, data_dir: Path) -> None:
         self.name = name
@@ -96,7 +97,7 @@ class ManagedProcess(ABC):
 
     def epitaph(self) -> str:
         """How the newest run ended: exit code, its last words, where its log is."""
-        words = last_words(self.log_of_this_run(_LAST_BYTES))
+        words = last_words(self.log_of_this_run(_LAST_BYTES), self.failure_mark)
         return f"exit code {self.exit_code}, last words {words!r}; its log is {self.log_path}"
 
     def log_of_this_run(self, last_bytes: int | None = None) -> str:
@@ -129,6 +130,7 @@ class ManagedProcess(ABC):
     def kill(self) -> None:
         """Like `kill -9`, on it and on what it started; returns when it is gone."""
         if self._process:
+            self.pause()  # so that it starts nothing more while we look
             started_by_it = descendants(self._process.pid) if self.is_running else []
             self._process.kill()
             self._process.wait()

@@ -50,10 +50,11 @@ def run_to_end(program: Program) -> None:
         raise StartFailed(f"{name} failed with exit code {run.returncode}: {last_words(run.stdout)}")
 
 
-def last_words(log: str) -> str:
-    """The last line that is not the inside of a stack trace; '' without one."""
-    said = [line for line in log.splitlines() if line.strip() and not line[0].isspace()]
-    return said[-1].strip() if said else ""
+def last_words(log: str, mark: str = "") -> str:
+    """The last line with the mark, else the last that is not the inside of a stack trace; '' without one."""
+    said = [line.strip() for line in log.splitlines() if line.strip() and not line[0].isspace()]
+    marked = [line for line in said if mark in line]
+    return (marked or said or [""])[-1]
 
 
 def spawn(program: Program, log: int, death_signal: signal.Signals) -> subprocess.Popen[bytes]:

@@ -23,7 +23,10 @@ def become(death_signal: int, parent: int, user: str, command: list[str]) -> Non
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the call above
         sys.exit(1)
-    os.execv(command[0], command)  # noqa: S606
+    try:
+        os.execv(command[0], command)  # noqa: S606
+    except OSError as error:
+        sys.exit(f"{command[0]} cannot be run: {error.strerror}")
 
 
 if __name__ == "__main__":

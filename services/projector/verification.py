@@ -47,12 +47,16 @@ async def verify(
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         async with connection.transaction():
-            return await _compare(connection, reader, topics.lifecycle.name, on_progress)
+            return await compare(connection, reader, topics.lifecycle.name, on_progress)
 
 
-async def _compare(
-    connection: AsyncConnection[Any], reader: LogReader, topic: str, on_progress: Progress
+async def compare(
+    connection: AsyncConnection[Any],
+    reader: LogReader,
+    topic: str,
+    on_progress: Progress = lambda done, total: None,
 ) -> list[str]:
+    """What `verify` returns, for what the connection's transaction sees."""
     positions: dict[int, int] = dict((await _table(connection, "positions", topic=topic)).rows)
     log_ends = await reader.end_offsets()
     ends = {partition: min(position, log_ends.get(partition, 0)) for partition, position in positions.items()}

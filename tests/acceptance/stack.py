@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -54,6 +54,10 @@ class StackService(Service):
             f"the end of {self.name}",
         )[0]
 
+    def last_words(self) -> str:
+        """The last line of this run's log."""
+        return self.log_of_this_run().rstrip().rpartition("\n")[2]
+
     def says(self, text: str) -> None:
         """Wait until this run has logged the text."""
         eventually(
@@ -79,7 +83,7 @@ class ApiNode(StackService):
         arguments = ["api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers)]
         super().__init__(name, folder, arguments, environment, port, "/health")
         self.workers = workers
-        self.client = ApiClient(self.url, environment["ADMIN_TOKEN"])
+        self.client = ApiClient(self.url, ADMIN_TOKEN)
 
     def wait_ready(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
         super().wait_ready(timeout_seconds)
@@ -90,11 +94,11 @@ class ApiNode(StackService):
         )
 
     def worker_processes(self) -> list[psutil.Process]:
-        """Those of the workers, where there are several."""
+        """Those of the workers that live, where there are several."""
         return [
             child
             for child in psutil.Process(self.pid).children()
-            if "resource_tracker" not in " ".join(child.cmdline())
+            if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
         ]
 
 
@@ -115,29 +119,26 @@ class Stack:
         self.kafka = KafkaSettings(KAFKA_BOOTSTRAP_SERVERS=bootstrap_servers)
         self.topics = Topics(KAFKA_TOPIC_PREFIX=f"acceptance-{uuid.uuid4().hex[:12]}.")
         self.database_url = database_url
-        self._services: list[StackService] = []
-
-    def api(self, workers: int = 1, *, wait: bool = True, **environment: str) -> ApiNode:
-        """A new node."""
-        name = f"api-{len(self._services)}"
-        return self._started(ApiNode(name, self.folder, workers, self.environment(**environment)), wait)
-
-    def projector(self, *, wait: bool = True, **environment: str) -> Projector:
-        """A new projector."""
-        name = f"projector-{len(self._services)}"
-        return self._started(Projector(name, self.folder, self.environment(**environment)), wait)
-
-    def environment(self, **changes: str) -> dict[str, str]:
-        """What every process of this stack is started with."""
-        return {
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+        #: What every process is started with.
+        self.settings = {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
             "KAFKA_TOPIC_PREFIX": self.topics.prefix,
-            "DATABASE_URL": self.database_url,
+            "DATABASE_URL": database_url,
             "ADMIN_TOKEN": ADMIN_TOKEN,
             "KEY_PEPPERS": PEPPER,
             "BCRYPT_ROUNDS": "4",
-            **changes,
         }
+        self._services: list[StackService] = []
+
+    def api(self, workers: int = 1, *, wait: bool = True, **changes: str) -> ApiNode:
+        """A new node, with some settings changed."""
+        name = f"api-{len(self._services)}"
+        return self._started(ApiNode(name, self.folder, workers, {**self.settings, **changes}), wait)
+
+    def projector(self, *, wait: bool = True, **changes: str) -> Projector:
+        """A new projector, with some settings changed."""
+        name = f"projector-{len(self._services)}"
+        return self._started(Projector(name, self.folder, {**self.settings, **changes}), wait)
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +146,10 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End all that runs."""
         for service in self._services:
             service.kill()
 

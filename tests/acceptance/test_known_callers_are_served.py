@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.acceptance.client import VALIDATE, issued
+from tests.acceptance.client import VALIDATE
 from tests.acceptance.stack import ADMIN_TOKEN, ApiNode
 
 INFO = {

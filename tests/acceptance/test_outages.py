@@ -19,6 +19,7 @@ from tests.acceptance.the_log import create_topics, postgres_agrees
 #: Within five seconds, and what a busy machine may add to that.
 ANSWER_SECONDS = 5.5
 BACK_SECONDS = 20.0
+STOP_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -92,12 +93,11 @@ def test_without_kafka_keys_validate_and_changes_are_answered_in_time(
     assert succeeded(other.client.create())
     postgres_agrees(fragile)
     # What was answered 503 may have taken effect or not: every reader says the same of it.
-    for key in (kept, unlucky):
-        eventually(
-            lambda key=key: client.accepts(key.api_key) == other.client.accepts(key.api_key),
-            BACK_SECONDS,
-            "both nodes to agree",
-        )
+    eventually(
+        lambda: client.accepts(unlucky.api_key) == other.client.accepts(unlucky.api_key),
+        BACK_SECONDS,
+        "both nodes to agree",
+    )
 
 
 def test_services_wait_for_what_is_away_and_say_for_what(
@@ -119,6 +119,27 @@ def test_services_wait_for_what_is_away_and_say_for_what(
     own_postgres.start()
     eventually(lambda: succeeded(node.client.look_up(key.key_id)), BACK_SECONDS, "the projection")
     projector.wait_ready()
+
+
+def test_a_node_that_waits_for_kafka_ends_when_it_is_told_to(
+    fragile: Stack, own_kafka: EmbeddedKafka
+) -> None:
+    node = fragile.api(workers=2)
+    key = node.client.new_key()
+    own_kafka.kill()
+    starting = fragile.api(wait=False)
+    # A worker that is started anew waits too; the other one goes on answering.
+    node.worker_processes()[0].kill()
+    for service in (node, starting):
+        service.says(f"waiting for Kafka at {own_kafka.bootstrap_servers}")
+    assert node.client.accepts(key.api_key)
+
+    began = time.monotonic()
+    for service in (node, starting):
+        service.terminate()
+    for service in (node, starting):
+        assert service.wait_exit() == 0, service.log_of_this_run()
+    assert time.monotonic() - began < STOP_SECONDS
 
 
 def test_out_of_touch_for_too_long_nothing_passes(fragile: Stack, own_kafka: EmbeddedKafka) -> None:

@@ -13,10 +13,10 @@ from events.log import Position
 from services.local.kafka import EmbeddedKafka
 from services.local.postgres import EmbeddedPostgres
 from tests.acceptance.client import Created
-from tests.acceptance.conftest import fresh_database
 from tests.acceptance.eventually import eventually
+from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import ApiNode, Projector, Stack
-from tests.acceptance.the_log import append, create_topics, folded, postgres_agrees, records
+from tests.acceptance.the_log import append, folded, postgres_agrees, records
 from tests.builders import a_key_created, a_key_revoked, fresh_id
 
 NOTICE_SECONDS = 10.0
@@ -38,11 +38,8 @@ class Poisoned:
 def poisoned(
     kafka: EmbeddedKafka, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Poisoned]:
-    folder = tmp_path_factory.mktemp("poisoned")
-    with fresh_database(postgres.database_url) as database_url:
-        with Stack(folder, kafka.bootstrap_servers, database_url) as stack:
-            create_topics(stack)
-            yield Poisoned(stack)
+    with fresh_stack(kafka, postgres, tmp_path_factory.mktemp("poisoned")) as stack:
+        yield Poisoned(stack)
 
 
 def broken_json(stack: Stack, key: str) -> Position:
@@ -128,7 +125,7 @@ def test_a_record_that_cannot_follow_parks_its_lineage(poisoned: Poisoned, poiso
 
 
 def test_a_parked_lineage_stays_parked_for_readers_that_start_later(poisoned: Poisoned) -> None:
-    """The one from the snapshot, where only the record of the parking is left of the poison; one from the log."""
+    """Both the one that starts from the snapshot and the one that replays the log."""
     client, stack = poisoned.node.client, poisoned.stack
     keys = [client.new_key() for _ in range(2)]
     for key, poison in zip(keys, (broken_json, gap), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 
@@ -20,10 +21,10 @@ CONVERGENCE_SECONDS = 5.0
 
 def test_one_of_two_rotations_wins(shared_stack: Stack, node: ApiNode, other_node: ApiNode) -> None:
     here, there = node.client, other_node.client
-    keys = {}
+    keys: dict[str, str] = {}
     for _ in range(ROUNDS):
         old = a_key_known_to_both(here, there)
-        answers = at_once(lambda: here.rotate(old.key_id), lambda: there.rotate(old.key_id))
+        answers = at_once(partial(here.rotate, old.key_id), partial(there.rotate, old.key_id))
         winner, loser = sorted(answers, key=lambda answer: answer.status_code)
         assert loser.status_code == 409, loser.text
         new = issued(winner, 200)
@@ -35,10 +36,10 @@ def test_one_of_two_rotations_wins(shared_stack: Stack, node: ApiNode, other_nod
 def test_a_rotation_or_a_revocation_wins(shared_stack: Stack, node: ApiNode, other_node: ApiNode) -> None:
     """A revocation that comes when its key is already replaced answers 200 and changes nothing."""
     here, there = node.client, other_node.client
-    keys = {}
+    keys: dict[str, str] = {}
     for _ in range(ROUNDS):
         old = a_key_known_to_both(here, there)
-        rotation, revocation = at_once(lambda: here.rotate(old.key_id), lambda: there.revoke(old.key_id))
+        rotation, revocation = at_once(partial(here.rotate, old.key_id), partial(there.revoke, old.key_id))
         keys[old.key_id] = old.api_key
         if rotation.status_code == 200:
             assert revocation.status_code in (200, 409), revocation.text
@@ -89,12 +90,11 @@ def everybody_agrees(stack: Stack, clients: list[ApiClient], keys: dict[str, str
     }
     expected = {key_id: alive[key_id] for key_id in keys}
 
-    for client in clients:
-        eventually(
-            lambda client=client: {id_: client.accepts(key) for id_, key in keys.items()} == expected,
-            CONVERGENCE_SECONDS,
-            f"{client.url} to answer what the log says",
-        )
+    def all_say_so() -> bool:
+        said = [{key_id: client.accepts(key) for key_id, key in keys.items()} for client in clients]
+        return said == [expected] * len(clients)
+
+    eventually(all_say_so, CONVERGENCE_SECONDS, "both nodes to answer what the log says")
     postgres_agrees(stack)
     listed = {key["key_id"]: key["is_active"] for key in clients[0].list().json()}
     assert {key_id: listed[key_id] for key_id in keys} == expected

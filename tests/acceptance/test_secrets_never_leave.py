@@ -22,19 +22,16 @@ OTHER_TOKEN = "another-admin-token-for-tests-only-91bc"
 def test_secrets_are_in_no_log_topic_metric_or_table(
     stack: Stack, kafka: EmbeddedKafka, postgres: EmbeddedPostgres
 ) -> None:
-    changes = {
+    stack.settings |= {
         "LOG_LEVEL": "DEBUG",
         "ADMIN_TOKEN": f"{ADMIN_TOKEN},{OTHER_TOKEN}",
         "KEY_PEPPERS": f"{PEPPER},{OTHER_PEPPER}",
     }
-    projector = stack.projector(**changes)
-    # Its own client would send both tokens as one.
-    nodes = [stack.api(**changes), stack.api(workers=2, **changes)]
+    projector, nodes = stack.projector(), [stack.api(), stack.api(workers=2)]
     secrets = {"admin token": ADMIN_TOKEN, "other admin token": OTHER_TOKEN}
     secrets |= {f"pepper {number}": text.split(":")[1] for number, text in enumerate((PEPPER, OTHER_PEPPER))}
     for node in nodes:
-        client = ApiClient(node.url, ADMIN_TOKEN)
-        for key in drive_every_route(client):
+        for key in drive_every_route(node.client):
             # The part that is random: a key without its mark would be as bad.
             secrets[key.key_id] = key.api_key.rpartition("_")[2]
     append(stack, next(iter(secrets)), b"poison, so that the dead letters are there too")
@@ -59,7 +56,7 @@ def test_secrets_are_in_no_log_topic_metric_or_table(
 
 
 def drive_every_route(client: ApiClient) -> Iterator[Created]:
-    """Every route and the ways in which it fails, with a key in every place where one may be put by mistake."""
+    """Every route and the ways in which it fails, with a key wherever one may be put by mistake."""
     first = client.new_key()
     second = client.rotated(first.key_id, grace_period_hours=1)
     third = client.rotated(second.key_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.acceptance.stack import ADMIN_TOKEN, Stack
 
 SEED = "20261124"
 EXAMPLES = "25"
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
 def test_a_fuzzer_finds_no_mismatch(stack: Stack, tmp_path: Path) -> None:
@@ -18,9 +20,9 @@ def test_a_fuzzer_finds_no_mismatch(stack: Stack, tmp_path: Path) -> None:
     run = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")),
+            f"--config-file={CONFIGURATION}",
             "run",
             f"{node.url}/openapi.json",
-            "--checks=all",
             f"--header=Authorization:Bearer {ADMIN_TOKEN}",
             f"--seed={SEED}",
             f"--max-examples={EXAMPLES}",
@@ -28,6 +30,7 @@ def test_a_fuzzer_finds_no_mismatch(stack: Stack, tmp_path: Path) -> None:
             "--generation-database=none",
         ],
         cwd=tmp_path,
+        env={**os.environ, "API_KEY": node.client.new_key().api_key},
         capture_output=True,
         text=True,
         check=False,

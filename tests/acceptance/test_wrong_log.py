@@ -54,7 +54,7 @@ def everybody_refuses(stack: Stack, what: str, repair: str) -> None:
     services = [stack.api(wait=False), stack.api(workers=2, wait=False), stack.projector(wait=False)]
     for service in services:
         assert service.wait_exit() == REFUSED, service.log_of_this_run()
-        sentence = service.last_log_line()
+        sentence = service.last_words()
         assert what in sentence
         assert repair in sentence
         assert "Traceback" not in service.log_of_this_run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import psycopg
@@ -16,8 +16,9 @@ from aiokafka.admin import (  # type: ignore[import-untyped]
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]
 
 from events.codec import encode
-from events.keys import KeyEvent
+from events.kafka_clients import administration
 from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.keys import KeyEvent
 from events.lifecycle import Folded, fold
 from events.lineage import Lineage
 from events.log import Position, Record
@@ -34,6 +35,10 @@ CATCH_UP_SECONDS = 15.0
 
 def create_topics(stack: Stack) -> None:
     run(apply_topics(stack.kafka, stack.topics))
+
+
+def delete_topics(stack: Stack) -> None:
+    _administer(stack, lambda admin: admin.delete_topics([topic.name for topic in stack.topics.all()]))
 
 
 def append(stack: Stack, key: str | None, value: bytes | None) -> Position:
@@ -105,14 +110,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def _administer(stack: Stack, order: Any) -> None:
+def _administer(stack: Stack, order: Callable[[AIOKafkaAdminClient], Awaitable[object]]) -> None:
     async def administer() -> None:
-        admin = AIOKafkaAdminClient(**stack.kafka.client_options())
-        await admin.start()
-        try:
+        async with administration(stack.kafka) as admin:
             await order(admin)
-        finally:
-            await admin.close()
 
     run(administer())
 

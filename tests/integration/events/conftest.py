@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +12,7 @@ from events.settings import KafkaSettings
 from events.topic_admin import apply_topics
 from events.topics import Topics
 from services.local.kafka import EmbeddedKafka
+from tests.integration.events.kafka_surgery import delete
 
 
 @pytest.fixture
@@ -19,10 +21,11 @@ def shaken_settings(shaken_kafka: EmbeddedKafka) -> KafkaSettings:
 
 
 @pytest.fixture
-def shaken_topics(shaken_settings: KafkaSettings) -> Topics:
+def shaken_topics(shaken_settings: KafkaSettings) -> Iterator[Topics]:
     topics = Topics.from_environment({"KAFKA_TOPIC_PREFIX": f"test-{uuid.uuid4().hex[:12]}."})
     asyncio.run(apply_topics(shaken_settings, topics))
-    return topics
+    yield topics
+    asyncio.run(delete(shaken_settings, *topics.all()))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from aiokafka.admin import NewPartitions, RecordsToDelete  # type: ignore[import
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]
 
 from events.kafka_clients import administration
-from events.kafka_cluster import find
+from events.kafka_cluster import describe, find
 from events.log import Position
 from events.settings import KafkaSettings
 from events.topics import Topic
@@ -41,13 +41,13 @@ async def add_a_partition(kafka: KafkaSettings, topic: Topic) -> None:
             await asyncio.sleep(0.02)
 
 
-async def delete(kafka: KafkaSettings, topic: Topic) -> None:
-    """Delete a topic and wait until it is gone."""
+async def delete(kafka: KafkaSettings, *topics: Topic) -> None:
+    """Delete topics and wait until they are gone."""
     async with administration(kafka) as admin:
-        await admin.delete_topics([topic.name])
-    async with asyncio.timeout(10):
-        while await find(kafka, topic) is not None:
-            await asyncio.sleep(0.02)
+        await admin.delete_topics([topic.name for topic in topics])
+        async with asyncio.timeout(10):
+            while (await describe(admin, topics)).topics:
+                await asyncio.sleep(0.02)
 
 
 async def _seen(kafka: KafkaSettings, topic: Topic, configuration: dict[str, str]) -> None:

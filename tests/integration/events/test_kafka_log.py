@@ -57,6 +57,13 @@ async def test_a_topic_that_does_not_exist_is_told(kafka_settings: KafkaSettings
             await log.append(f"{topics.prefix}not-there", b"key", b"value")
 
 
+async def test_a_closed_log_takes_nothing_more(kafka_settings: KafkaSettings, topics: Topics) -> None:
+    async with KafkaEventLog(kafka_settings) as log:
+        pass
+    with pytest.raises(LogUnavailable, match="closed"):
+        await log.append(topics.lifecycle.name, b"key", b"value")
+
+
 async def test_hundreds_of_appends_at_once_all_arrive(
     log: KafkaEventLog, reader: KafkaLogReader, topics: Topics
 ) -> None:
@@ -119,7 +126,7 @@ async def test_a_reader_of_a_missing_topic_says_how_to_make_it(
     missing = topics.model_copy(update={"prefix": "missing."}).lifecycle
     async with KafkaLogReader(kafka_settings, missing) as reader:
         with pytest.raises(
-            WrongLog, match="missing.keys.lifecycle is missing: run `hokusai-auth topics apply`"
+            WrongLog, match=r"missing.keys.lifecycle is missing: run `hokusai-auth topics apply`"
         ):
             await reader.begin({})
 
@@ -135,8 +142,9 @@ async def test_positions_pass_the_marks_of_foreign_transactions(
         await producer.begin_transaction()
         await producer.send_and_wait(name, b"value", b"key")
         await (producer.commit_transaction() if commits else producer.abort_transaction())
-    ends = await reader.end_offsets()
-    assert sum(ends.values()) == 2
+    async with asyncio.timeout(20):  # the mark is written after the commit is answered
+        while sum((ends := await reader.end_offsets()).values()) < 2:
+            pass
     offsets: list[int] = []
     await _read_until(reader, lambda: reader.positions() == ends, offsets)
     assert offsets == [0]

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from events.codec import encode
 from events.kafka_log import KafkaEventLog, KafkaLogReader
@@ -26,8 +26,7 @@ from services.projector.keys import KeysProjection
 from services.projector.metrics import Metrics
 from services.projector.schema import prepare_schema
 from services.projector.verification import verify
-
-T = TypeVar("T")
+from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 
 POLL_SECONDS = 0.02
 #: The shortest that the embedded broker grants.
@@ -133,7 +132,16 @@ class World:
 
     async def applied(self) -> int:
         """How many records Postgres has passed."""
+        if await self.value("SELECT to_regclass('projector.projection_offset')") is None:
+            return 0
         return int(await self.value("SELECT coalesce(sum(next_offset), 0) FROM projector.projection_offset"))
+
+    async def has_applied(self, records: int) -> bool:
+        return await self.applied() >= records
+
+    async def execute(self, statement: str) -> None:
+        async with await connect(self.database_url) as connection:
+            await connection.execute(statement)
 
     async def value(self, query: str, *parameters: object) -> Any:
         """The only value that the query returns, or None where it returns none."""
@@ -143,30 +151,34 @@ class World:
 
     async def caught_up(self, records: int) -> None:
         """Wait until Postgres has passed so many records, then see that it is what the log says."""
-
-        async def all_applied() -> bool:
-            exists = await self.value("SELECT to_regclass('projector.projection_offset')")
-            return exists is not None and await self.applied() >= records
-
-        await eventually(all_applied, f"{records} records in Postgres")
+        await eventually(lambda: self.has_applied(records), f"{records} records in Postgres")
         assert await verify(self.kafka, self.topics, self.database_url) == []
 
 
+def lives(records: int) -> list[KeyEvent]:
+    """So many events: of keys that are created, rotated and revoked, one after the other."""
+    events: list[KeyEvent] = []
+    while len(events) < records:
+        created = a_key_created()
+        rotated = a_key_rotated(created)
+        events += [created, rotated, a_key_revoked(rotated)]
+    return events[:records]
+
+
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], what: str, timeout_seconds: float = 30.0
-) -> T:
-    """The first true value of the condition. Raises `AssertionError` when there is none in time."""
+    condition: Callable[[], bool | Awaitable[bool]], what: str, timeout_seconds: float = 30.0
+) -> None:
+    """Wait until the condition holds. Raises `AssertionError` when that takes too long."""
     deadline = time.monotonic() + timeout_seconds
-    while True:
-        try:
-            found = condition()
-            value = await found if isinstance(found, Awaitable) else found
-        except urllib.error.URLError as error:  # not listening yet
-            last: object = error
-        else:
-            if value:
-                return value
-            last = value
+    while not await _holds(condition):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout_seconds:.0f} s in vain for {what}; at last: {last!r}")
+            raise AssertionError(f"waited {timeout_seconds:.0f} s in vain for {what}")
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def _holds(condition: Callable[[], bool | Awaitable[bool]]) -> bool:
+    try:
+        found = condition()
+        return found if isinstance(found, bool) else await found
+    except urllib.error.URLError:  # not listening yet
+        return False

@@ -78,6 +78,7 @@ def build(
     hasher: Hasher | None = None,
 ) -> Worker:
     """The parts, put together as `services.api.app` does; nothing runs yet."""
+    folder.mkdir(exist_ok=True)
     time = time or ManualTime(datetime.now(UTC))
     clock, metrics, hasher = time.clock(), Metrics(), hasher or Hasher(4)
     fingerprints = Fingerprints(peppers)
@@ -117,7 +118,6 @@ async def a_worker(
     through: EventLog | None = None,
 ) -> AsyncIterator[Worker]:
     """A worker that follows the log, and appends to it directly or through another one."""
-    folder.mkdir(exist_ok=True)
     async with following(build(folder, log.reader(TOPIC), through or log, time, peppers)) as worker:
         yield worker
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from events.asyncapi import EVENTS, SCHEMAS, differences, documents, write
 from events.codec import Event, decode, encode

@@ -146,6 +146,7 @@ def test_what_is_no_event_says_why(value: bytes | None, why: str) -> None:
         (CREATED, ("time",), "2026-01-15T10:30:00"),
         (EVENTS[3], ("data", "endpoint"), "\x00"),
         (EVENTS[3], ("data", "response_time_ms"), float("nan")),
+        (EVENTS[3], ("data", "response_time_ms"), float("inf")),
         (EVENTS[3], ("data", "predictions_count"), -1),
     ],
 )

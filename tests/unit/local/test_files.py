@@ -25,9 +25,8 @@ def test_a_folder_appears_when_it_is_filled(tmp_path: Path) -> None:
 
 
 def test_a_half_filled_folder_never_appears_and_the_next_try_starts_afresh(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError), whole_folder(tmp_path / "folder") as draft:
-        (draft / "half").mkdir()
-        (draft / "half").mkdir()
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "folder") as draft:
+        (draft / "file").write_bytes((tmp_path / "missing").read_bytes())
     assert not (tmp_path / "folder").exists()
     with whole_folder(tmp_path / "folder"):
         pass

@@ -1,0 +1,115 @@
+"""The auditor finds every row that does not follow from the log, and can print what the log says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from events.kafka_log import KafkaLogReader
+from services.projector.audit import audit
+from services.projector.database import connect
+from services.projector.verification import compare
+from tests.builders import a_key_created, a_key_revoked, a_key_rotated
+from tests.integration.projector.world import World, lives
+
+TAMPERED = {
+    "UPDATE projector.key SET rate_limit_per_hour = 9 WHERE position = 1": "differs in rate_limit_per_hour",
+    "UPDATE projector.key SET revoked_at = NULL": "differs in revoked_at",
+    "DELETE FROM projector.key WHERE position = 0": "key 0 is missing in Postgres",
+    "INSERT INTO projector.lineage VALUES (gen_random_uuid(), 1, NULL)": "does not follow from the log",
+    "UPDATE projector.lineage SET parked = 'x'": "differs in parked",
+    "UPDATE projector.key_event SET actor = 'x' WHERE sequence = 1": "differs in actor",
+    "DELETE FROM projector.key_event WHERE sequence = 2": "the event is missing in Postgres",
+    "INSERT INTO projector.key_event (topic, partition, record_offset, outcome) VALUES ('t', 0, 77, 'x')": (
+        "events in Postgres"
+    ),
+    "UPDATE projector.projection_offset SET next_offset = 50": "Postgres is at offset 50, the log ends at",
+    "UPDATE projector.projection_offset SET next_offset = 0": "does not follow from the log",
+}
+
+
+@pytest.mark.anyio
+async def test_a_row_that_was_tampered_with_is_found(world: World) -> None:
+    await _fill(world)
+    topic = world.topics.lifecycle
+    async with await connect(world.database_url) as connection, KafkaLogReader(world.kafka, topic) as reader:
+        assert await compare(connection, reader, topic.name) == []
+        for tampering, finding in TAMPERED.items():
+            async with connection.transaction(force_rollback=True):
+                await connection.execute(tampering)
+                differences = await compare(connection, reader, topic.name)
+            assert any(finding in difference for difference in differences), (tampering, differences)
+
+
+def test_verify_says_equal_different_or_cannot_run(world: World) -> None:
+    assert _hokusai_audit(world, "verify").exit_code == 2  # no schema yet
+    asyncio.run(_fill(world))
+    assert _hokusai_audit(world, "verify").exit_code == 0
+    asyncio.run(world.execute("DELETE FROM projector.lineage"))
+    found = _hokusai_audit(world, "verify")
+    assert found.exit_code == 1
+    assert "is missing in Postgres" in found.stdout
+    asyncio.run(world.execute("DROP SCHEMA projector CASCADE"))
+    assert "start a projector" in _hokusai_audit(world, "verify").stderr
+
+
+def test_replay_prints_the_log_in_numbers(world: World) -> None:
+    asyncio.run(world.append(lives(6)))
+    asyncio.run(world.append([a_key_revoked(a_key_rotated(a_key_created()))]))
+    asyncio.run(world.append_raw([(None, b"{}")]))
+    numbers = json.loads(_hokusai_audit(world, "replay", "--json").stdout)
+    assert numbers == {
+        "records": 8,
+        "applied": 6,
+        "ignored": 0,
+        "unreadable": 1,
+        "dead_letters": 2,
+        "lineages": 3,
+        "keys": 4,
+        "parked_lineages": 1,
+    }
+    assert "8 records" in _hokusai_audit(world, "replay").stdout
+
+
+def test_replay_prints_the_whole_history_of_a_key_whichever_of_its_ids_is_asked(world: World) -> None:
+    created = a_key_created()
+    rotated = a_key_rotated(created)
+    places = asyncio.run(world.append([created, rotated, rotated, a_key_revoked(rotated), *lives(3)]))
+    for key_id in (created.data.key_id, rotated.data.new_key.key_id):
+        lines = _lines(_hokusai_audit(world, "replay", "--key", key_id, "--json"))
+        assert [line["event"] for line in lines] == ["KeyCreated", "KeyRotated", "KeyRotated", "KeyRevoked"]
+        assert [line["outcome"] for line in lines] == ["applied", "applied", "stale sequence", "applied"]
+        assert [line["sequence"] for line in lines] == [1, 2, 2, 3]
+        first = places[0]
+        assert lines[0]["place"] == f"{first.topic}/{first.partition}@{first.offset}"
+        assert lines[0]["actor"] == created.actor
+    printed = _hokusai_audit(world, "replay", "--key", created.subject).stdout
+    assert "KeyRevoked" in printed
+    assert created.data.bcrypt_hash not in printed
+    unknown = _hokusai_audit(world, "replay", "--key", "00000000-0000-4000-8000-000000000000")
+    assert unknown.exit_code == 1
+
+
+def test_a_missing_setting_is_told_in_a_sentence() -> None:
+    for command in ("verify", "replay"):
+        told = CliRunner().invoke(audit, [command])
+        assert told.exit_code == 2
+        assert "KAFKA_BOOTSTRAP_SERVERS" in told.stderr
+
+
+async def _fill(world: World) -> None:
+    await world.append(lives(12))
+    async with world.runner():
+        await world.caught_up(12)
+
+
+def _hokusai_audit(world: World, *arguments: str) -> Result:
+    return CliRunner().invoke(audit, arguments, env=world.environment())
+
+
+def _lines(result: Result) -> Sequence[dict[str, object]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]

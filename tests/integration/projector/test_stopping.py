@@ -1,0 +1,34 @@
+"""SIGTERM: the batch in hand is finished, exit code 0, well within 10 s."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tests.integration.projector.world import World, eventually, lives
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_sigterm_in_the_middle_of_a_backlog_ends_it_cleanly(world: World) -> None:
+    await world.append(lives(4500))
+    process = world.projector()
+    await eventually(lambda: world.has_applied(1), "it to have begun")
+    began = time.monotonic()
+    process.terminate()
+    await eventually(lambda: not process.is_running, "it to end")
+    assert process.exit_code == 0, process.log_of_this_run()
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in process.log_of_this_run()
+    applied = await world.applied()
+    assert 0 < applied < 4500, "it was over before the signal"
+    await world.caught_up(applied)
+
+
+async def test_sigterm_while_it_waits_for_its_first_connection_ends_it_cleanly(world: World) -> None:
+    process = world.projector(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    await eventually(lambda: process.says("waiting for Kafka at 127.0.0.1:1"), "it to wait")
+    await asyncio.to_thread(process.stop)
+    assert process.exit_code == 0, process.log_of_this_run()

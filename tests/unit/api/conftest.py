@@ -1,0 +1,33 @@
+"""A running api, and clients for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.unit.api.running import Surroundings, running
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Surroundings]:
+    folder = tmp_path / "node"
+    folder.mkdir()
+    async with running(folder) as surroundings:
+        yield surroundings
+
+
+@pytest.fixture
+async def admin(api: Surroundings) -> AsyncIterator[httpx.AsyncClient]:
+    """Has the admin token."""
+    async with api.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def anyone(api: Surroundings) -> AsyncIterator[httpx.AsyncClient]:
+    """Has no token."""
+    async with api.client(admin=False) as client:
+        yield client

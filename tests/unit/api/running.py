@@ -1,0 +1,103 @@
+"""The whole api in this process: the application of `services.api.app` over a log in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from events.memory_log import MemoryLog
+from services.api.app import assemble
+from services.api.ports import Ports
+from services.api.settings import ApiSettings
+from services.api.state import State
+from tests.fakes import ManualTime, MemoryReadModels, UnsteadyLog, UnsteadyReader
+from tests.unit.api.workers import TOPIC, eventually
+
+ADMIN_TOKEN = "an-admin-token-0123456789"
+ENVIRONMENT = {
+    "KAFKA_BOOTSTRAP_SERVERS": "memory",
+    "DATABASE_URL": "memory",
+    "ADMIN_TOKEN": ADMIN_TOKEN,
+    "KEY_PEPPERS": "2026:a pepper of thirty-two characters",
+    "BCRYPT_ROUNDS": "4",
+}
+NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+PEER = "203.0.113.7"
+
+
+@dataclass
+class Surroundings:
+    """What a test holds of a running api: the world around it, and clients for it."""
+
+    log: MemoryLog
+    appends: UnsteadyLog
+    reader: UnsteadyReader
+    read_models: MemoryReadModels
+    time: ManualTime
+    state: State
+    app: ASGIApp = field(repr=False)
+
+    def client(self, *, admin: bool = True, peer: str = PEER) -> httpx.AsyncClient:
+        """Somebody at that address, with the admin token or without."""
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"} if admin else {}
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(peer, 40000))
+        return httpx.AsyncClient(transport=transport, base_url="http://auth.test", headers=headers)
+
+    async def caught_up(self) -> None:
+        """Return once the api has applied all that is in the log."""
+        ends = dict(await self.log.reader(TOPIC).end_offsets())
+        await eventually(lambda: self.state.follower.applied == ends)
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, environment: Mapping[str, str] | None = None, log: MemoryLog | None = None
+) -> AsyncIterator[Surroundings]:
+    """An api that has started, and stops at the end."""
+    time = ManualTime(NOW)
+    log = log or MemoryLog(seconds=time.wall)
+    appends, reader = UnsteadyLog(log), UnsteadyReader(log.reader(TOPIC))
+    read_models = MemoryReadModels(log, TOPIC)
+    settings = ApiSettings.from_environment({**ENVIRONMENT, **(environment or {})})
+    ports = Ports(appends, reader, read_models, _our_log, nullcontext)
+    app = assemble(settings, folder, ports, time.clock())
+    async with _lifespan(app) as state:
+
+        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "state": dict(state)}, receive, send)
+
+        yield Surroundings(log, appends, reader, read_models, time, state["hokusai"], with_state)
+
+
+async def _our_log(known_cluster_id: str | None) -> str:
+    return known_cluster_id or "memory"
+
+
+@asynccontextmanager
+async def _lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
+    """Starts and stops the application as a server does, and yields what it keeps for its requests."""
+    state: dict[str, Any] = {}
+    to_app: asyncio.Queue[Message] = asyncio.Queue()
+    from_app: asyncio.Queue[Message] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}
+    task = asyncio.ensure_future(app(scope, to_app.get, from_app.put))
+    for step in ("startup", "shutdown"):
+        await to_app.put({"type": f"lifespan.{step}"})
+        answer = await asyncio.wait_for(from_app.get(), 10)
+        assert answer["type"] == f"lifespan.{step}.complete", answer
+        if step == "startup":
+            try:
+                yield state
+            except BaseException:
+                task.cancel()
+                await asyncio.wait([task])
+                raise
+    await task

@@ -1,0 +1,56 @@
+"""Whether the log is ours, asked again and again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from events.errors import LogUnavailable, WrongLog
+from events.together import run_together
+from services.projector.log_watch import LogWatch
+from services.projector.metrics import Metrics
+
+pytestmark = pytest.mark.anyio
+
+
+class Answers:
+    """What asking brings, one after the other; the last one for ever."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self._answers = list(answers)
+        self.all_given = asyncio.Event()
+
+    async def __call__(self) -> None:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if len(self._answers) == 1:
+            self.all_given.set()
+        if answer is not None:
+            raise answer
+
+
+async def test_the_first_answer_is_the_callers_to_handle() -> None:
+    with pytest.raises(WrongLog):
+        await LogWatch(Answers(WrongLog("another")), 60, Metrics()).start()
+
+
+async def test_a_log_that_turns_wrong_is_wrong_until_it_is_ours_again() -> None:
+    watch = LogWatch(Answers(None, WrongLog("forgets"), None), 0.001, Metrics())
+    await watch.start()
+    assert watch.ours.is_set()
+    await run_together(watch.run(), _until(watch.wrong))
+    assert not watch.ours.is_set()
+    await run_together(watch.run(), _until(watch.ours))
+    assert not watch.wrong.is_set()
+
+
+async def test_no_answer_changes_nothing() -> None:
+    answers = Answers(None, LogUnavailable("away"), LogUnavailable("still away"))
+    watch = LogWatch(answers, 0.001, Metrics())
+    await watch.start()
+    await run_together(watch.run(), _until(answers.all_given))
+    assert watch.ours.is_set()
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
