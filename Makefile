@@ -33,10 +33,13 @@ integration: $(INSTALLED)
 acceptance: $(INSTALLED)
 	$(BIN)/pytest tests/acceptance $(ARGS)
 
+# requirements.lock: everything. requirements-services.lock: what a container of a service needs.
+COMPILE := PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
 lock: $(INSTALLED)
-	PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --all-extras --generate-hashes --allow-unsafe --strip-extras \
-		--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--output-file requirements.lock pyproject.toml
+	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file requirements-services.lock pyproject.toml
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

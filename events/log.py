@@ -50,7 +50,7 @@ class EventLog(Protocol):
 
         The partition follows from the key (murmur2). Raises `LogUnavailable` when no answer came within
         the log's own deadline; the record may still take effect then. Cancelling the call does not
-        take the record back.
+        take back what was handed over.
         """
         ...
 
@@ -61,14 +61,17 @@ class LogReader(Protocol):
     async def begin(self, positions: Mapping[int, int]) -> None:
         """Read each partition from its offset; partitions that are not named from offset 0.
 
-        Raises `WrongLog` when an offset lies outside what the log holds: never a silent reset.
+        Raises `WrongLog` when an offset lies outside what the log holds: never a silent reset. Raises
+        `LogUnavailable`.
         """
         ...
 
     async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
         """The next records, in order within each partition; empty when none came in time.
 
-        Returns empty while the log is away and goes on by itself afterwards.
+        Returns empty while the log is away and goes on by itself afterwards. Raises `WrongLog` when
+        the log has lost what comes next, `LogUnavailable` when it answers with something else than
+        records; nothing is ever skipped.
         """
         ...
 

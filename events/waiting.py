@@ -9,7 +9,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 T = TypeVar("T")
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
@@ -48,9 +48,9 @@ class _Announcement:
         waited_seconds = failure.seconds_since_start or 0.0
         if self._last_seconds is None or waited_seconds - self._last_seconds >= REMINDER_SECONDS:
             reason = failure.outcome.exception() if failure.outcome else None
-            LOGGER.warning("waiting for %s: %s", self._what, reason)
+            logger.warning("waiting for %s: %s", self._what, reason)
             self._last_seconds = waited_seconds
 
     def after_success(self) -> None:
         if self._last_seconds is not None:
-            LOGGER.info("%s is there", self._what)
+            logger.info("%s is there", self._what)

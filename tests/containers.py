@@ -2,6 +2,8 @@
 
 They have the methods of `services.local`'s embedded servers that tests use. Both listen on a port of the
 host that is chosen once, so that a killed server is found again where it was.
+
+Not run yet: there was no Docker engine where this was written.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ class UnsteadyReader:
 
     def __init__(self, reader: LogReader) -> None:
         self._reader = reader
+        self.unanswered = 0
         self._speaks = asyncio.Event()
         self._speaks.set()
 
@@ -102,6 +103,7 @@ class UnsteadyReader:
 
     async def end_offsets(self, timeout_seconds: float = 5.0) -> Mapping[int, int]:
         if not self._speaks.is_set():
+            self.unanswered += 1
             raise LogUnavailable("offsets not known")
         return await self._reader.end_offsets(timeout_seconds)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -17,6 +18,7 @@ from events.memory_log import MemoryLog
 from services.api import commands
 from services.api.commands import Issue
 from services.api.errors import KeyNotFound, OutcomeUnknown, WriteConflict
+from services.api.hashing import Hasher
 from services.api.verdict import Verdict
 from tests.builders import a_key_created, a_key_rotated, fresh_id
 from tests.fakes import ManualTime, UnsteadyLog
@@ -340,62 +342,153 @@ async def test_a_command_waits_for_a_worker_that_is_behind(log: MemoryLog, tmp_p
 # Races: two nodes on one log
 
 
-async def test_of_two_rotations_at_once_exactly_one_wins_on_both_nodes(
-    log: MemoryLog, tmp_path: Path
-) -> None:
-    async with a_worker(log, tmp_path / "a") as one, a_worker(log, tmp_path / "b") as two:
-        for _ in range(20):
-            old = await one.commands.create(SETTINGS, ADMIN)
-            await caught_up(two, log)
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Two nodes that meet at the log: both have decided what to append before either has appended it."""
 
-            answers = await asyncio.gather(
-                one.commands.rotate(old.key.key_id, NO_GRACE, ADMIN),
-                two.commands.rotate(old.key.key_id, NO_GRACE, ADMIN),
-                return_exceptions=True,
-            )
+    one: Worker
+    two: Worker
+    logs: tuple[UnsteadyLog, UnsteadyLog]
+    log: MemoryLog
 
-            (winner,) = [answer for answer in answers if isinstance(answer, Issue)]
-            assert [type(answer) for answer in answers if answer is not winner] == [WriteConflict]
-            await caught_up(one, log)
-            await caught_up(two, log)
-            assert await verdicts(one, old, winner) == [Verdict.INACTIVE, Verdict.VALID]
-            assert await verdicts(two, old, winner) == [Verdict.INACTIVE, Verdict.VALID]
-            lineage_id = old.key.lineage_id
-            assert one.directory.lineage(lineage_id) == two.directory.lineage(lineage_id)
+    async def a_key(self) -> Issue:
+        issue = await self.one.commands.create(SETTINGS, ADMIN)
+        await caught_up(self.two, self.log)
+        return issue
 
+    async def between(self, *attempts: Coroutine[Any, Any, object]) -> tuple[object, object]:
+        """What comes of an attempt of each node: its result, or its error."""
+        before = [log.attempts for log in self.logs]
+        for log in self.logs:
+            log.hold()
+        tasks = [asyncio.create_task(attempt) for attempt in attempts]
+        await eventually(lambda: all(log.attempts > at for log, at in zip(self.logs, before, strict=True)))
+        for log in self.logs:
+            log.let_through()
+        first, second = await asyncio.gather(*tasks, return_exceptions=True)
+        await caught_up(self.one, self.log)
+        await caught_up(self.two, self.log)
+        return first, second
 
-async def test_of_a_rotation_and_a_revocation_at_once_exactly_one_wins_on_both_nodes(
-    log: MemoryLog, tmp_path: Path
-) -> None:
-    async with a_worker(log, tmp_path / "a") as one, a_worker(log, tmp_path / "b") as two:
-        for _ in range(20):
-            old = await one.commands.create(SETTINGS, ADMIN)
-            await caught_up(two, log)
-
-            rotated, revoked = await asyncio.gather(
-                one.commands.rotate(old.key.key_id, NO_GRACE, ADMIN),
-                two.commands.revoke(old.key.key_id, ADMIN),
-                return_exceptions=True,
-            )
-
-            await caught_up(one, log)
-            await caught_up(two, log)
-            assert isinstance(rotated, WriteConflict) != isinstance(revoked, WriteConflict)
-            assert await verdicts(one, old) == await verdicts(two, old) == [Verdict.INACTIVE]
-            if isinstance(rotated, Issue):
-                assert await verdicts(one, rotated) == await verdicts(two, rotated) == [Verdict.VALID]
+    async def verdicts(self, *issues: Issue) -> list[Verdict]:
+        """Those of both nodes, which must be the same."""
+        assert await verdicts(self.one, *issues) == await verdicts(self.two, *issues)
+        lineage_id = issues[0].key.lineage_id
+        assert self.one.directory.lineage(lineage_id) == self.two.directory.lineage(lineage_id)
+        return await verdicts(self.one, *issues)
 
 
-async def test_of_two_revocations_at_once_both_succeed(log: MemoryLog, tmp_path: Path) -> None:
-    async with a_worker(log, tmp_path / "a") as one, a_worker(log, tmp_path / "b") as two:
-        issue = await one.commands.create(SETTINGS, ADMIN)
-        await caught_up(two, log)
+@pytest.fixture
+async def race(log: MemoryLog, time: ManualTime, tmp_path: Path) -> AsyncIterator[Race]:
+    logs = UnsteadyLog(log), UnsteadyLog(log)
+    async with (
+        a_worker(log, tmp_path / "one", time, through=logs[0]) as one,
+        a_worker(log, tmp_path / "two", time, through=logs[1]) as two,
+    ):
+        yield Race(one, two, logs, log)
 
-        await asyncio.gather(
-            one.commands.revoke(issue.key.key_id, ADMIN), two.commands.revoke(issue.key.key_id, ADMIN)
+
+async def test_of_two_rotations_at_once_exactly_one_wins_on_both_nodes(race: Race) -> None:
+    for _ in range(20):
+        old = await race.a_key()
+
+        answers = await race.between(
+            race.one.commands.rotate(old.key.key_id, NO_GRACE, ADMIN),
+            race.two.commands.rotate(old.key.key_id, NO_GRACE, ADMIN),
         )
 
-        assert await verdicts(one, issue) == await verdicts(two, issue) == [Verdict.INACTIVE]
+        (winner,) = [answer for answer in answers if isinstance(answer, Issue)]
+        assert [type(answer) for answer in answers if answer is not winner] == [WriteConflict]
+        assert await race.verdicts(old, winner) == [Verdict.INACTIVE, Verdict.VALID]
+
+
+@pytest.mark.parametrize("revoker_is_first", [True, False])
+async def test_of_a_rotation_and_a_revocation_at_once_the_log_decides_on_both_nodes(
+    race: Race, *, revoker_is_first: bool
+) -> None:
+    old = await race.a_key()
+    revoker, rotator = (race.one, race.two) if revoker_is_first else (race.two, race.one)
+    revoking = revoker.commands.revoke(old.key.key_id, ADMIN)
+    rotating = rotator.commands.rotate(old.key.key_id, NO_GRACE, ADMIN)
+
+    if revoker_is_first:
+        revoked, rotated = await race.between(revoking, rotating)
+    else:
+        rotated, revoked = await race.between(rotating, revoking)
+
+    assert isinstance(rotated, WriteConflict) != isinstance(revoked, WriteConflict)
+    if isinstance(rotated, Issue):
+        assert await race.verdicts(old, rotated) == [Verdict.INACTIVE, Verdict.VALID]
+    else:
+        assert revoked is None
+        assert await race.verdicts(old) == [Verdict.INACTIVE]
+
+
+async def test_of_two_revocations_at_once_both_succeed(race: Race) -> None:
+    """The loser wanted what has happened."""
+    issue = await race.a_key()
+
+    answers = await race.between(
+        race.one.commands.revoke(issue.key.key_id, ADMIN), race.two.commands.revoke(issue.key.key_id, ADMIN)
+    )
+
+    assert answers == (None, None)
+    assert await race.verdicts(issue) == [Verdict.INACTIVE]
+
+
+async def test_a_rotation_with_grace_that_wins_against_a_revocation_is_a_conflict_for_the_revoker(
+    race: Race,
+) -> None:
+    """The key that was to be revoked still passes: nobody may believe that it is dead."""
+    old = await race.a_key()
+    # The log is let through in the order of the nodes, and each appends once.
+    rotated, revoked = await race.between(
+        race.one.commands.rotate(old.key.key_id, ONE_DAY, ADMIN),
+        race.two.commands.revoke(old.key.key_id, ADMIN),
+    )
+
+    assert isinstance(rotated, Issue) == isinstance(revoked, WriteConflict)
+    expected = Verdict.VALID if isinstance(rotated, Issue) else Verdict.INACTIVE
+    assert await race.verdicts(old) == [expected]
+
+
+async def test_what_happens_while_a_secret_is_hashed_counts(
+    log: MemoryLog, unsteady: UnsteadyLog, tmp_path: Path
+) -> None:
+    """A revocation of the key in grace, meanwhile, is no reason to refuse the rotation of the current one."""
+    hasher = SlowHasher(4)
+    worker = build(tmp_path / "node", log.reader(TOPIC), unsteady, hasher=hasher)
+    async with following(worker):
+        old = await worker.commands.create(SETTINGS, ADMIN)
+        new = await worker.commands.rotate(old.key.key_id, ONE_DAY, ADMIN)
+        hasher.may_go_on.clear()
+        rotating = asyncio.create_task(worker.commands.rotate(new.key.key_id, NO_GRACE, ADMIN))
+        await eventually(lambda: hasher.is_waiting)
+        await worker.commands.revoke(old.key.key_id, ADMIN)
+        hasher.may_go_on.set()
+
+        newest = await rotating
+
+        assert await verdicts(worker, old, new, newest) == [
+            Verdict.INACTIVE,
+            Verdict.INACTIVE,
+            Verdict.VALID,
+        ]
+
+
+class SlowHasher(Hasher):
+    """Hashes when it may go on."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__(rounds)
+        self.is_waiting = False
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+
+    async def hash(self, key: str) -> str:
+        self.is_waiting = True
+        await self.may_go_on.wait()
+        return await super().hash(key)
 
 
 async def test_of_two_rotations_at_once_in_one_worker_exactly_one_wins(

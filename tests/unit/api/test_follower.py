@@ -249,9 +249,11 @@ async def test_staleness_grows_while_the_log_is_silent_and_ends_with_the_silence
     time = ManualTime(NOW)
     reader = UnsteadyReader(log.reader(TOPIC))
     async with following(build(tmp_path, reader, log, time)) as worker:
-        await asyncio.sleep(0)
         reader.fall_silent()
+        await eventually(lambda: reader.unanswered > 0)
         time.pass_by(400)
+        asked_before = reader.unanswered
+        await eventually(lambda: reader.unanswered > asked_before)
 
         assert worker.follower.staleness_seconds == 400
         assert worker.follower.silence_seconds == 400
