@@ -80,6 +80,8 @@ class KafkaEventLog:
         await asyncio.gather(*self._retired)
 
     async def _running_producer(self) -> AIOKafkaProducer:
+        if not self._is_open:
+            raise LogUnavailable("the log is closed")
         if self._producer is not None and self._producer._sender.sender_task.done():
             self._retire(self._producer)
         if self._producer is None:
@@ -89,8 +91,6 @@ class KafkaEventLog:
         return self._producer
 
     async def _new_producer(self) -> AIOKafkaProducer:
-        if not self._is_open:
-            raise LogUnavailable("the log is closed")
         producer = AIOKafkaProducer(
             **self._settings.client_options(),
             client_id=self._client_id,
@@ -100,7 +100,10 @@ class KafkaEventLog:
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         await start(producer, self._settings)
-        return producer
+        if self._is_open:
+            return producer
+        await producer.stop()
+        raise LogUnavailable("the log was closed")
 
     def _retire_after_failure(self, producer: AIOKafkaProducer, delivery: asyncio.Future[Any]) -> None:
         # aiokafka has given the failed batch a sequence number that the broker never saw: it would refuse

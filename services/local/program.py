@@ -47,7 +47,9 @@ def run_to_end(program: Program) -> None:
     )
     if run.returncode:
         name = PurePath(program.arguments[0]).name
-        raise StartFailed(f"{name} failed with exit code {run.returncode}: {last_words(run.stdout)}")
+        errors = [line for line in run.stdout.splitlines() if "error" in line.lower()]
+        why = errors[0] if errors else last_words(run.stdout)  # tidying up after an error may fail as well
+        raise StartFailed(f"{name} failed with exit code {run.returncode}: {why}")
 
 
 def last_words(log: str, mark: str = "") -> str:

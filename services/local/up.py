@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -38,6 +39,7 @@ def up(port: int, data_dir: Path, workers: int, environment: Mapping[str, str]) 
     is made where it is missing and used by one `up` at a time. 0 after a clean stop; 1 after one sentence
     on stderr when something cannot be started.
     """
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries log is no sentence for a terminal
     console = Console(highlight=False, soft_wrap=True)
     try:
         with interrupted_by_signals(), data_folder(data_dir) as folder:

@@ -46,11 +46,13 @@ class ProjectorProcess(Service):
 
     def metric(self, name: str) -> float:
         """The sample of that name, summed over its labels."""
+        return sum(self.samples(name))
+
+    def samples(self, name: str) -> Sequence[float]:
+        """Those of that name, one for each set of labels."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(
-            float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))
-        )
+        return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))]
 
     def says(self, text: str) -> bool:
         return text in self.log_of_this_run()

@@ -488,6 +488,7 @@ class SlowHasher(Hasher):
     async def hash(self, key: str) -> str:
         self.is_waiting = True
         await self.may_go_on.wait()
+        self.is_waiting = False
         return await super().hash(key)
 
 
