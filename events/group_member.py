@@ -85,6 +85,7 @@ class GroupMember:
         with contextlib.suppress(TimeoutError, KafkaError):
             async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
                 await self._consumer.stop()
+        self.revoked([*self._unclaimed, *self._claims, *self._dropped])
 
     def unclaimed(self) -> Sequence[int]:
         """Assigned partitions that wait to be claimed."""

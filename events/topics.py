@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from events.settings import Settings
+from events.settings import KafkaSettings, Settings
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -98,3 +98,7 @@ class Topics(Settings):
             "unclean.leader.election.enable": "false",
         }
         return Topic(f"{self.prefix}{name}", record_key, agreed, is_event_store=is_event_store)
+
+
+class LogSettings(KafkaSettings, Topics):
+    """Where the log is, and how its topics are; what every process needs to work with it."""

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from services.projector.audit import audit
+from services.topics import topics
+
 # The commands import what they run when they run it: `--help` and each service start fast.
 
 app = typer.Typer(
@@ -15,6 +18,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # they would print local variables, and those hold secrets
 )
+
+app.add_typer(topics, name="topics")
+app.add_typer(audit, name="audit")
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Workers = Annotated[int, typer.Option(min=1, help="Worker processes of the API.")]

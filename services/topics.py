@@ -9,22 +9,18 @@ from contextlib import contextmanager
 
 import typer
 
-from events.errors import EventsError, SettingsError, TopicMismatch
-from events.settings import KafkaSettings
-from events.topic_admin import apply_topics, compare_topics
-from events.topics import Topics
+# What the commands need is imported when they run: `hokusai-auth --help` starts fast.
 
 topics = typer.Typer(help="The topics of the log: create them, compare them.", no_args_is_help=True)
-
-
-class LogSettings(KafkaSettings, Topics):
-    """Where the log is, and how its topics are to be."""
 
 
 @topics.command()
 def apply() -> None:
     """Create the topics that are missing. What exists is compared, never altered."""
     with _failing_in_sentences():
+        from events.topic_admin import apply_topics
+        from events.topics import LogSettings
+
         log = LogSettings.from_environment(os.environ)
         created = asyncio.run(apply_topics(log, log))
     typer.echo(f"created {', '.join(created)}" if created else "every topic exists already")
@@ -34,6 +30,10 @@ def apply() -> None:
 def check() -> None:
     """Compare the topics with what was agreed: one sentence and exit code 1 for differences."""
     with _failing_in_sentences():
+        from events.errors import TopicMismatch
+        from events.topic_admin import compare_topics
+        from events.topics import LogSettings
+
         log = LogSettings.from_environment(os.environ)
         differences = asyncio.run(compare_topics(log, log))
         if differences:
@@ -43,6 +43,8 @@ def check() -> None:
 
 @contextmanager
 def _failing_in_sentences() -> Iterator[None]:
+    from events.errors import EventsError, SettingsError, TopicMismatch
+
     try:
         yield
     except TopicMismatch as error:

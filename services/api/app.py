@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         kafka = f"Kafka at {settings.bootstrap_servers}"
         async with AsyncExitStack() as opened:
             opened.callback(hasher.close)
-            _run(opened, _outlive_no_parent())
+            _run(opened, _outlive_no_parent)
             with _ending_at_once():
                 await opened.enter_async_context(ports.opened())
                 await wait_for(kafka, liveness.confirm, (LogUnavailable,))
@@ -97,8 +97,8 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
                 await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
             opened.callback(node.leave)
             logger.info("following %s; %d keys known", topic.name, len(directory))
-            _run(opened, follower.run())
-            _run(opened, liveness.watch())
+            _run(opened, follower.run)
+            _run(opened, liveness.watch)
             yield {"hokusai": state}
 
     api = FastAPI(
@@ -139,15 +139,15 @@ def _ending_at_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _run(opened: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+def _run(opened: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Work that a worker can't do without, until it is closed."""
     opened.push_async_callback(_cancel, asyncio.create_task(_or_stop(work)))
 
 
-async def _or_stop(work: Coroutine[Any, Any, None]) -> None:
+async def _or_stop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """When the work fails, the worker stops."""
     try:
-        await work
+        await work()
     except Exception:
         logger.critical("this worker can't go on", exc_info=True)
         signal.raise_signal(signal.SIGTERM)

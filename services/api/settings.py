@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from events.settings import KafkaSettings
-from events.topics import Topics
+from events.topics import LogSettings
 from services.api.key_material import Pepper
 
 MIN_TOKEN_LENGTH = 16
@@ -53,7 +52,7 @@ def _distinct(peppers: tuple[Pepper, ...]) -> tuple[Pepper, ...]:
     return peppers
 
 
-class ApiSettings(KafkaSettings, Topics):
+class ApiSettings(LogSettings):
     """Settings of `hokusai-auth api`: its own, the log's and the topics', so that all are checked at once."""
 
     database_url: str = Field(alias="DATABASE_URL", min_length=1, repr=False)

@@ -34,7 +34,7 @@ def replay_command(
 ) -> None:
     """Fold keys.lifecycle from its first record and print what it comes to, or one key's history."""
     from services.projector.history import key_history, summarize
-    from services.projector.settings import LogSettings
+    from events.topics import LogSettings
 
     if key is None:
         summary = _run(

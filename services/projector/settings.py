@@ -6,12 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from events.settings import KafkaSettings
-from events.topics import Topics
-
-
-class LogSettings(KafkaSettings, Topics):
-    """The log and its topics: all that an auditor's replay needs."""
+from events.topics import LogSettings
 
 
 class ProjectorSettings(LogSettings):

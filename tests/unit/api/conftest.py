@@ -13,9 +13,7 @@ from tests.unit.api.running import Surroundings, running
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[Surroundings]:
-    folder = tmp_path / "node"
-    folder.mkdir()
-    async with running(folder) as surroundings:
+    async with running(tmp_path / "node") as surroundings:
         yield surroundings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from services.api.ports import Ports
 from services.api.settings import ApiSettings
 from services.api.state import State
 from tests.fakes import ManualTime, MemoryReadModels, UnsteadyLog, UnsteadyReader
-from tests.unit.api.workers import TOPIC, eventually
+from tests.unit.api.workers import TOPIC, eventually, made
 
 ADMIN_TOKEN = "an-admin-token-0123456789"
 ENVIRONMENT = {
@@ -59,16 +59,20 @@ class Surroundings:
 
 @asynccontextmanager
 async def running(
-    folder: Path, environment: Mapping[str, str] | None = None, log: MemoryLog | None = None
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    log: MemoryLog | None = None,
+    read_models: MemoryReadModels | None = None,
+    check_log: Callable[[str | None], Awaitable[str]] | None = None,
 ) -> AsyncIterator[Surroundings]:
-    """An api that has started, and stops at the end."""
+    """An api that has started, and stops at the end. Raises what keeps it from starting."""
     time = ManualTime(NOW)
     log = log or MemoryLog(seconds=time.wall)
     appends, reader = UnsteadyLog(log), UnsteadyReader(log.reader(TOPIC))
-    read_models = MemoryReadModels(log, TOPIC)
+    read_models = read_models or MemoryReadModels(log, TOPIC)
     settings = ApiSettings.from_environment({**ENVIRONMENT, **(environment or {})})
-    ports = Ports(appends, reader, read_models, _our_log, nullcontext)
-    app = assemble(settings, folder, ports, time.clock())
+    ports = Ports(appends, reader, read_models, check_log or _our_log, nullcontext)
+    app = assemble(settings, made(folder), ports, time.clock())
     async with _lifespan(app) as state:
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,15 +93,11 @@ async def _lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     from_app: asyncio.Queue[Message] = asyncio.Queue()
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}
     task = asyncio.ensure_future(app(scope, to_app.get, from_app.put))
-    for step in ("startup", "shutdown"):
-        await to_app.put({"type": f"lifespan.{step}"})
-        answer = await asyncio.wait_for(from_app.get(), 10)
-        assert answer["type"] == f"lifespan.{step}.complete", answer
-        if step == "startup":
-            try:
-                yield state
-            except BaseException:
-                task.cancel()
-                await asyncio.wait([task])
-                raise
-    await task
+    await to_app.put({"type": "lifespan.startup"})
+    if (await asyncio.wait_for(from_app.get(), 10))["type"] != "lifespan.startup.complete":
+        await task
+    try:
+        yield state
+    finally:
+        await to_app.put({"type": "lifespan.shutdown"})
+        await asyncio.wait_for(task, 10)

@@ -110,10 +110,23 @@ class TestLargeBodies:
             read.append(b"x")
             yield b"x"
 
-        answer = await anyone.post(VALIDATE, content=body(), headers={"Content-Length": "9" * 30})
+        for length in ("65537", "9" * 30, "9" * 5000):
+            answer = await anyone.post(VALIDATE, content=body(), headers={"Content-Length": length})
+            assert answer.status_code == 413
+        assert read == []
+
+    async def test_413_reads_no_further_than_the_limit(self, anyone: httpx.AsyncClient) -> None:
+        read: list[bytes] = []
+
+        async def body() -> AsyncIterator[bytes]:
+            for _ in range(1000):
+                read.append(b"x" * 1024)
+                yield read[-1]
+
+        answer = await anyone.post(VALIDATE, content=body())
 
         assert answer.status_code == 413
-        assert read == []
+        assert len(read) == 65
 
     @pytest.mark.parametrize("streamed", [True, False])
     async def test_64_kib_are_not_too_large(self, admin: httpx.AsyncClient, *, streamed: bool) -> None:
@@ -170,6 +183,16 @@ class TestUnexpectedErrors:
 
     async def test_the_error_reaches_the_server_that_logs_it(self) -> None:
         async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+            raise RuntimeError("broken")
+
+        transport = httpx.ASGITransport(Edge(broken, Metrics()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client:
+            with pytest.raises(RuntimeError, match="broken"):
+                await client.get("/health")
+
+    async def test_an_answer_that_has_begun_is_not_begun_again(self) -> None:
+        async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
             raise RuntimeError("broken")
 
         transport = httpx.ASGITransport(Edge(broken, Metrics()))

@@ -78,18 +78,23 @@ def build(
     hasher: Hasher | None = None,
 ) -> Worker:
     """The parts, put together as `services.api.app` does; nothing runs yet."""
-    folder.mkdir(exist_ok=True)
     time = time or ManualTime(datetime.now(UTC))
     clock, metrics, hasher = time.clock(), Metrics(), hasher or Hasher(4)
     fingerprints = Fingerprints(peppers)
     directory = KeyDirectory(fingerprints.known_ids)
-    node = Node(folder, TOPIC.partitions, COUNTERS)
+    node = Node(made(folder), TOPIC.partitions, COUNTERS)
     follower = Follower(reader, directory, node, metrics, clock, time.monotonic)
     commands = KeyCommands(
         log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )
     validator = KeyValidator(directory, fingerprints, hasher, clock, metrics)
     return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
+
+
+def made(folder: Path) -> Path:
+    """The folder of a node, whichever of its workers comes first."""
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @asynccontextmanager

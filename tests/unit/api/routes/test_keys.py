@@ -683,7 +683,6 @@ class TestChanges409:
     async def test_losing_a_race_against_another_node(
         self, api: Surroundings, admin: httpx.AsyncClient, tmp_path: Path
     ) -> None:
-        (tmp_path / "other").mkdir()
         async with running(tmp_path / "other", log=api.log) as other, other.client() as elsewhere:
             key_id = (await created(admin))["key_id"]
             await other.caught_up()
