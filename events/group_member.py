@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import (  # type: ignore[import-untyped]
     AIOKafkaConsumer,
@@ -39,7 +40,7 @@ class Batch:
     next_offset: int
 
 
-class GroupMember:
+class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
     """Reads the partitions of one topic that are assigned to it, once each was claimed with `begin`."""
 
     def __init__(
@@ -67,6 +68,7 @@ class GroupMember:
             # Heartbeats say that we live: to wait for Postgres for hours is no reason to leave the group.
             "max_poll_interval_ms": DAY_MS,
         }
+        self._consumer: Any = None  # an AIOKafkaConsumer once joined
         # Every assigned partition is in exactly one of these.
         self._unclaimed: set[int] = set()
         self._claims: dict[int, Claim] = {}
@@ -78,14 +80,16 @@ class GroupMember:
         consumer = AIOKafkaConsumer(**self._options)
         await start(consumer, self._kafka)
         self._consumer = consumer
-        consumer.subscribe([self._topic], listener=_Listener(self))
+        consumer.subscribe([self._topic], listener=self)
 
     async def leave(self) -> None:
         """Within 2 s, told or not: Kafka notices a silent member by itself."""
-        with contextlib.suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
-                await self._consumer.stop()
-        self.revoked([*self._unclaimed, *self._claims, *self._dropped])
+        if self._consumer is not None:
+            with contextlib.suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
+                    await self._consumer.stop()
+        for partition in [*self._unclaimed, *self._claims, *self._dropped]:
+            self._forget(partition)
 
     def unclaimed(self) -> Sequence[int]:
         """Assigned partitions that wait to be claimed."""
@@ -168,36 +172,27 @@ class GroupMember:
             if place.partition in applied
         }
 
-    def assigned(self, partitions: Iterable[int]) -> None:
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Kafka proposes these: they stay paused until they are claimed."""
-        for partition in partitions:
-            self._consumer.pause(self._place(partition))
+        for place in assigned:
+            self._consumer.pause(place)
             # Any position will do; without one the consumer would ask Kafka where to begin.
-            self._consumer.seek(self._place(partition), 0)
-            self._unclaimed.add(partition)
+            self._consumer.seek(place, 0)
+            self._unclaimed.add(place.partition)
 
-    def revoked(self, partitions: Iterable[int]) -> None:
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Kafka takes these back. A batch in hand is stopped by its claim, should somebody claim now."""
-        for partition in partitions:
-            self._unclaimed.discard(partition)
-            self._claims.pop(partition, None)
-            self._dropped.pop(partition, None)
-            self._reported.pop(partition, None)
-            self._on_lost(partition)
+        for place in revoked:
+            self._forget(place.partition)
+
+    def _forget(self, partition: int) -> None:
+        self._unclaimed.discard(partition)
+        for table in (self._claims, self._dropped, self._reported):
+            table.pop(partition, None)
+        self._on_lost(partition)
 
     def _place(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, member: GroupMember) -> None:
-        self._member = member
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._member.assigned(place.partition for place in assigned)
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._member.revoked(place.partition for place in revoked)
 
 
 def _out_of_range(error: OffsetOutOfRangeError) -> str:

@@ -101,16 +101,19 @@ class ProjectionRunner:
         return time.monotonic() - self._heard_at
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Run until `stopping` is set; the batch in hand is finished then, if that takes no more than 3 s.
+        """Run until `stopping` is set; the batch in hand is finished then, if that takes 3 s at most.
 
         Raises `WrongLog` when the log does not hold what Postgres says was applied. Outages are waited
         for; any other error ends the run and is raised as it is.
         """
-        await wait_for(f"Kafka at {self._kafka_address}", self._member.join, (LogUnavailable,))
         try:
-            await run_together(self._project(stopping), self._report(), _patience(stopping))
+            await run_together(self._work(stopping), _patience(stopping))
         finally:
             await self._member.leave()
+
+    async def _work(self, stopping: asyncio.Event) -> None:
+        await wait_for(f"Kafka at {self._kafka_address}", self._member.join, (LogUnavailable,))
+        await run_together(self._project(stopping), self._report())
 
     async def _project(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
@@ -168,6 +171,6 @@ class ProjectionRunner:
 
 
 async def _patience(stopping: asyncio.Event) -> None:
-    """Ends when a stopping process has waited long enough for its batch."""
+    """Ends when a stopping process has waited long enough for its batch, or for Kafka."""
     await stopping.wait()
     await asyncio.sleep(LAST_BATCH_SECONDS)

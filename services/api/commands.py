@@ -17,7 +17,7 @@ from events.lifecycle import Folded
 from events.lineage import Applied, Key, KeySettings, Lineage
 from events.log import EventLog, Position
 from services.api.directory import KeyDirectory
-from services.api.errors import KeyNotFound, OutcomeUnknown, WriteConflict
+from services.api.errors import HasherBusy, KeyNotFound, OutcomeUnknown, WriteConflict
 from services.api.follower import Follower
 from services.api.hashing import Hasher
 from services.api.key_material import Fingerprints, display_prefix, generate_key
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 LOST_RACE = "API key was changed at the same time"
 
-#: Append and wait together, so that a caller is answered within five seconds.
+#: Hash, append and wait together, so that a caller is answered within five seconds.
 WRITE_DEADLINE_SECONDS = 4.8
 
 
@@ -80,10 +80,10 @@ class KeyCommands:
         self._unconfirmed: dict[str, asyncio.Task[tuple[Position, Folded]]] = {}
 
     async def create(self, settings: KeySettings, user: Requester) -> Issue:
-        """Issue the first key of a new lineage. Raises `OutcomeUnknown`."""
+        """Issue the first key of a new lineage. Raises `OutcomeUnknown`, `HasherBusy`."""
         deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
         key_id = str(uuid4())
-        secret, issued = await self._issue(key_id, key_id, settings)
+        secret, issued = await self._issue(key_id, key_id, settings, deadline)
         event = KeyCreated(
             source=self._source,
             subject=key_id,
@@ -101,11 +101,11 @@ class KeyCommands:
         """Replace the current key of a lineage; the old secret lives on for `grace`, at most to its expiry.
 
         Raises `KeyNotFound`, `WriteConflict` for a key that is revoked or replaced or lost a race,
-        `OutcomeUnknown`.
+        `OutcomeUnknown`, `HasherBusy`.
         """
         deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
         old, lineage = self._rotatable(key_id)
-        secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings)
+        secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings, deadline)
         # Hashing took a while: what may have happened meanwhile decides, and gives the sequence.
         old, lineage = self._rotatable(key_id)
         now = self._clock.now()
@@ -153,10 +153,16 @@ class KeyCommands:
                 raise
             await self._known_everywhere(key_id, deadline)
 
-    async def _issue(self, key_id: str, lineage_id: str, settings: KeySettings) -> tuple[str, IssuedKey]:
+    async def _issue(
+        self, key_id: str, lineage_id: str, settings: KeySettings, deadline: float
+    ) -> tuple[str, IssuedKey]:
         """A fresh secret, and the key as the log may know it."""
         secret = generate_key(settings.environment)
-        bcrypt_hash = await self._hasher.hash(secret)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                bcrypt_hash = await self._hasher.hash(secret)
+        except TimeoutError:
+            raise HasherBusy("Too many keys are being created, try again") from None
         days = settings.lifetime_days
         issued_at = self._clock.now().replace(microsecond=0)
         return secret, IssuedKey(

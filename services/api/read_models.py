@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row, tuple_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from events.lineage import Key, KeySettings, Lineage
 from events.queries import load_queries
@@ -160,7 +160,7 @@ class PostgresReadModels:
                 yield connection  # type: ignore[misc]
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise ReadModelUnavailable("The read model is being rebuilt, try again") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise ReadModelUnavailable("The read model is not available, try again") from error
 
 

@@ -183,7 +183,7 @@ class Message(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong. 503 of a change adds the `key_id` that it concerns: it may still take effect."""
+    """What went wrong."""
 
     detail: str
 

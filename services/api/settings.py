@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from events.database_url import DatabaseUrl
 from events.topics import LogSettings
 from services.api.key_material import Pepper
 
@@ -55,7 +56,7 @@ def _distinct(peppers: tuple[Pepper, ...]) -> tuple[Pepper, ...]:
 class ApiSettings(LogSettings):
     """Settings of `hokusai-auth api`: its own, the log's and the topics', so that all are checked at once."""
 
-    database_url: str = Field(alias="DATABASE_URL", min_length=1, repr=False)
+    database_url: DatabaseUrl = Field(alias="DATABASE_URL", repr=False)
     admin_tokens: Annotated[
         tuple[Annotated[str, AfterValidator(_check_token)], ...], BeforeValidator(_split)
     ] = Field(alias="ADMIN_TOKEN", repr=False)

@@ -27,8 +27,7 @@ def main(environment: Mapping[str, str]) -> int:
         logging.basicConfig(
             level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        # What it has to say about an outage, the runner says once and in our words.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        logging.getLogger("aiokafka").setLevel(logging.ERROR)
         asyncio.run(_run(settings))
     except SettingsError as error:
         return _refuse("bad settings: " + "; ".join(error.problems))

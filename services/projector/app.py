@@ -34,7 +34,7 @@ class Projector:
     """One process that keeps the schema `projector`. Any number of them share the partitions."""
 
     def __init__(self, settings: ProjectorSettings) -> None:
-        """Connects nothing yet. Raises `SettingsError`."""
+        """Connects nothing yet."""
         self._settings = settings
         self._postgres = address(settings.database_url)
         self._kafka = f"Kafka at {settings.bootstrap_servers}"
@@ -70,10 +70,10 @@ class Projector:
 
     async def _project(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            await run_together(_until(self._watch.ours), _until(stopping))
             self._runner = self._new_runner()
             pausing = asyncio.Event()
             await run_together(self._runner.run(pausing), self._pause(pausing, stopping))
+            await run_together(_until(self._watch.ours), _until(stopping))
 
     async def _pause(self, pausing: asyncio.Event, stopping: asyncio.Event) -> None:
         await run_together(_until(stopping), _until(self._watch.wrong))

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from events.settings import Settings
     from services.projector.history import HistoryLine
 
 # What the commands need is imported when they run: `hokusai-auth --help` starts fast.
 
 T = TypeVar("T")
+SettingsT = TypeVar("SettingsT", bound="Settings")
+Progress = Callable[[int, int], None]
 
 FOUND_DIFFERENT = 1
 CANNOT_RUN = 2
 LISTED_DIFFERENCES = 100
+WIDTH_OF_A_FILE = 240
 
 audit = typer.Typer(
     help="Read the log as an auditor: fold it, compare Postgres with it.", no_args_is_help=True
@@ -33,25 +37,14 @@ def replay_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Fold keys.lifecycle from its first record and print what it comes to, or one key's history."""
-    from services.projector.history import key_history, summarize
     from events.topics import LogSettings
+    from services.projector.history import key_history, summarize
 
     if key is None:
-        summary = _run(
-            lambda progress: summarize(
-                settings := LogSettings.from_environment(os.environ), settings, progress
-            )
-        )
-        numbers = dataclasses.asdict(summary)
-        typer.echo(
-            json.dumps(numbers) if as_json else "\n".join(f"{n:>12,} {name}" for name, n in numbers.items())
-        )
+        summary = _run(LogSettings, lambda settings, progress: summarize(settings, settings, progress))
+        _print_numbers(dataclasses.asdict(summary), as_json=as_json)
         return
-    lines = _run(
-        lambda progress: key_history(
-            settings := LogSettings.from_environment(os.environ), settings, key, progress
-        )
-    )
+    lines = _run(LogSettings, lambda settings, progress: key_history(settings, settings, key, progress))
     if not lines:
         typer.echo(f"the log has no key {key}", err=True)
         raise typer.Exit(FOUND_DIFFERENT)
@@ -64,11 +57,10 @@ def verify_command() -> None:
     from services.projector.settings import ProjectorSettings
     from services.projector.verification import verify
 
-    def compare(progress: Callable[[int, int], None]) -> Coroutine[Any, Any, list[str]]:
-        settings = ProjectorSettings.from_environment(os.environ)
-        return verify(settings, settings, settings.database_url, progress)
-
-    differences = _run(compare)
+    differences = _run(
+        ProjectorSettings,
+        lambda settings, progress: verify(settings, settings, settings.database_url, progress),
+    )
     for difference in differences[:LISTED_DIFFERENCES]:
         typer.echo(difference)
     if differences:
@@ -77,26 +69,42 @@ def verify_command() -> None:
     typer.echo("Postgres is what the log says, row for row")
 
 
-def _run(work: Callable[[Callable[[int, int], None]], Coroutine[Any, Any, T]]) -> T:
+def _run(settings: type[SettingsT], work: Callable[[SettingsT, Progress], Coroutine[Any, Any, T]]) -> T:
     """Run it under a progress bar; say in a sentence why it cannot run."""
     import psycopg
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from events.errors import EventsError
 
     console = Console(stderr=True)
-    columns = (TextColumn("folding the log"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        progress.TextColumn("folding the log"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        read = settings.from_environment(os.environ)
+        with progress.Progress(
+            *columns, console=console, disable=not console.is_terminal, transient=True
+        ) as bar:
             task = bar.add_task("fold", total=None)
-            return asyncio.run(work(lambda done, total: bar.update(task, completed=done, total=total)))
+            return asyncio.run(work(read, lambda done, total: bar.update(task, completed=done, total=total)))
     except psycopg.errors.UndefinedTable:
         reason = "there is no schema `projector` in this database: start a projector first"
     except (EventsError, psycopg.Error) as error:
         reason = str(error)
     typer.echo(reason, err=True)
     raise typer.Exit(CANNOT_RUN)
+
+
+def _print_numbers(numbers: dict[str, int], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(numbers))
+        return
+    for name, number in numbers.items():
+        typer.echo(f"{number:>12,} {name.replace('_', ' ')}")
 
 
 def _print_history(lines: Sequence[HistoryLine], *, as_json: bool) -> None:
@@ -112,7 +120,8 @@ def _print_history(lines: Sequence[HistoryLine], *, as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for line in lines:
         table.add_row(*("-" if value is None else str(value) for value in dataclasses.astuple(line)))
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else WIDTH_OF_A_FILE)
 
 
 if __name__ == "__main__":

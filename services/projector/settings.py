@@ -6,13 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from events.database_url import DatabaseUrl
 from events.topics import LogSettings
 
 
 class ProjectorSettings(LogSettings):
     """Settings of `hokusai-auth projector`: its own, the log's and the topics', all checked at once."""
 
-    database_url: str = Field(alias="DATABASE_URL", min_length=1, repr=False)
+    database_url: DatabaseUrl = Field(alias="DATABASE_URL", repr=False)
     metrics_host: str = Field(default="127.0.0.1", alias="METRICS_HOST", min_length=1)
     metrics_port: int = Field(default=9101, alias="METRICS_PORT", ge=1, le=65535)
     group: str = Field(

@@ -69,6 +69,7 @@ def drive_every_route(client: ApiClient) -> Iterator[Created]:
     admin = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     for key in [*keys, "hk_live_" + keys[2][8:].swapcase()]:
         bearer = {"Authorization": f"Bearer {key}"}
+        client.list(limit=1, api_key=key)
         client.look_up(key)
         client.revoke(key)
         client.rotate(key)

@@ -82,6 +82,11 @@ def folded(stack: Stack) -> tuple[dict[str, Lineage], list[Folded]]:
     return lineages, outcomes
 
 
+def end_of_log(stack: Stack, partition: int) -> int:
+    """The offset after the last record of a partition of the lifecycle topic."""
+    return run(_ends(stack)).get(partition, 0)
+
+
 def postgres_agrees(stack: Stack) -> None:
     """Wait until the projection has reached the end of the log, then compare them row for row."""
     ends = run(_ends(stack))

@@ -23,6 +23,7 @@ LIBRARIES: dict[str, list[str]] = {
     "psycopg": [
         "events/projection.py",
         "events/claims.py",
+        "events/database_url.py",
         "services/*/app.py",
         "services/*/schema.py",
         "services/api/read_models.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -43,7 +43,10 @@ UNAVAILABLE: Mapping[int | str, Any] = {
     503: {"model": Problem, "description": "The read model is away or behind the log"}
 }
 UNCONFIRMED: Mapping[int | str, Any] = {
-    503: {"model": UnconfirmedChange, "description": "Not confirmed in time; it may still take effect"}
+    503: {
+        "model": UnconfirmedChange | Problem,
+        "description": "Not confirmed in time: with a `key_id`, it may still take effect",
+    }
 }
 
 # The route class checks the token; this only puts the scheme into OpenAPI.
@@ -144,8 +147,8 @@ def _write_cursor(last: ApiKeyInfo) -> str:
 def _read_cursor(cursor: str) -> Page:
     try:
         time, key_id = orjson.loads(base64.urlsafe_b64decode(cursor))
-        return Page(datetime.fromisoformat(time), str(UUID(key_id)))
-    except (binascii.Error, ValueError, TypeError, AttributeError):
+        return Page(datetime.fromisoformat(time).astimezone(UTC), str(UUID(key_id)))
+    except (binascii.Error, ValueError, TypeError, AttributeError, OverflowError):
         raise RequestValidationError(
             [{"loc": ("query", "cursor"), "msg": "not a cursor of this list", "type": "cursor"}]
         ) from None

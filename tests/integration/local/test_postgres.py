@@ -76,8 +76,12 @@ def test_text_sorts_the_same_everywhere(server: EmbeddedPostgres) -> None:
 
 
 def test_a_broken_folder_is_told_in_its_own_words(tmp_path: Path) -> None:
-    (tmp_path / "postgres").mkdir()
-    with pytest.raises(StartFailed, match=r"postgres did not start: exit code 1, last words .*FATAL"):
+    with EmbeddedPostgres(tmp_path):
+        pass
+    (tmp_path / "postgres" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(
+        StartFailed, match=r"exit code 1, last words .*FATAL:  database files are incompatible"
+    ):
         EmbeddedPostgres(tmp_path).__enter__()
 
 

@@ -67,6 +67,15 @@ async def test_each_kind_of_poison_becomes_a_dead_letter_and_the_others_go_on(wo
     assert counted in world.metrics.text()
 
 
+async def test_a_flood_of_poison_is_swallowed_too(world: World) -> None:
+    """All of one partition, so that one batch holds thousands."""
+    key = fresh_id().encode()
+    await world.append_raw([(key, b"{")] * 4000)
+    async with world.runner():
+        await world.caught_up(4000)
+    assert len({_place(letter) for letter in await world.read(world.topics.lifecycle_dead_letters)}) == 4000
+
+
 async def test_an_unreadable_record_under_a_known_key_parks_its_lineage(world: World) -> None:
     parked, other = a_key_created(), a_key_created()
     await world.append([parked, other])

@@ -7,6 +7,11 @@ import time
 
 import pytest
 
+from events.kafka_log import KafkaEventLog
+from events.projection import ProjectionRunner
+from events.settings import KafkaSettings
+from services.projector.database import new_pool
+from services.projector.keys import KeysProjection
 from tests.integration.projector.world import World, eventually, lives
 
 pytestmark = pytest.mark.anyio
@@ -32,3 +37,23 @@ async def test_sigterm_while_it_waits_for_its_first_connection_ends_it_cleanly(w
     await eventually(lambda: process.says("waiting for Kafka at 127.0.0.1:1"), "it to wait")
     await asyncio.to_thread(process.stop)
     assert process.exit_code == 0, process.log_of_this_run()
+
+
+async def test_a_runner_that_waits_for_kafka_stops_when_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a log was not ours for a while, and Kafka is away when it could go on."""
+    monkeypatch.setattr("events.projection.LAST_BATCH_SECONDS", 0.1)
+    world.kafka = KafkaSettings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    runner = ProjectionRunner(
+        world.kafka,
+        new_pool(world.database_url),
+        KafkaEventLog(world.kafka),
+        KeysProjection(world.topics),
+        "nobody",
+        world.metrics.of("keys"),
+    )
+    stopping = asyncio.Event()
+    stopping.set()
+    async with asyncio.timeout(5):
+        await runner.run(stopping)

@@ -119,8 +119,12 @@ class World:
     async def append_raw(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> Sequence[Position]:
         """Keys and values into the lifecycle topic, those of a key in order."""
         topic = self.topics.lifecycle.name
+        waiting, places = list(records), list[Position]()
         async with KafkaEventLog(self.kafka) as log:
-            return await asyncio.gather(*(log.append(topic, key, value) for key, value in records))
+            while waiting:
+                some, waiting = waiting[:500], waiting[500:]
+                places += await asyncio.gather(*(log.append(topic, key, value) for key, value in some))
+        return places
 
     async def read(self, topic: Topic) -> Sequence[Record]:
         """Everything that a topic holds now."""

@@ -8,6 +8,8 @@ import httpx
 import jsonschema
 import pytest
 
+from tests.unit.api.running import Surroundings
+
 pytestmark = pytest.mark.anyio
 
 KEYS = "/api/v1/keys"
@@ -67,7 +69,7 @@ async def test_the_admins_routes_ask_for_a_token_and_the_others_do_not(document:
 
 
 async def test_answers_are_as_described(
-    document: dict[str, Any], admin: httpx.AsyncClient, anyone: httpx.AsyncClient
+    document: dict[str, Any], api: Surroundings, admin: httpx.AsyncClient, anyone: httpx.AsyncClient
 ) -> None:
     body = {"name": "ci", "service_id": "platform", "expires_in_days": 30}
     key = (created := await admin.post(KEYS, json=body)).json()
@@ -83,6 +85,7 @@ async def test_answers_are_as_described(
         (VALIDATE, "post", await anyone.post(VALIDATE, json={"api_key": key["api_key"]})),
         (VALIDATE, "post", await anyone.post(VALIDATE, json={"api_key": "garbage"})),
         (VALIDATE, "post", await anyone.post(VALIDATE)),
+        *[(KEYS, method, answer) for method, answer in await unavailable(api, admin)],
         (f"{KEYS}/{{key_id}}", "delete", await admin.delete(f"{KEYS}/{key['key_id']}")),
         (f"{KEYS}/{{key_id}}/rotate", "post", await admin.post(f"{KEYS}/{key['key_id']}/rotate")),
         ("/health", "get", await anyone.get("/health")),
@@ -101,6 +104,18 @@ async def test_metrics_are_described_as_text(document: dict[str, Any]) -> None:
 
     assert "text/plain" in content
     assert "application/json" not in content
+
+
+async def unavailable(api: Surroundings, admin: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
+    """The answers of two routes while the log and the read model are away."""
+    api.appends.is_away = api.read_models.is_away = True
+    answers = [
+        ("post", await admin.post(KEYS, json={"name": "ci", "service_id": "platform"})),
+        ("get", await admin.get(KEYS)),
+    ]
+    api.appends.is_away = api.read_models.is_away = False
+    assert [answer.status_code for _, answer in answers] == [503, 503]
+    return answers
 
 
 def references(node: object) -> set[str]:

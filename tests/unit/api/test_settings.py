@@ -124,6 +124,35 @@ def test_peppers_that_are_short_nameless_or_named_twice_are_refused(peppers: str
     assert problem.startswith("KEY_PEPPERS")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres//api:pg-password@127.0.0.1/auth",
+        "postgresql://api:pg-password%zz@127.0.0.1/auth",
+        "postgresql://api:pg-password@127.0.0.1/auth?nonsense=1",
+        "pg-password",
+    ],
+)
+def test_a_database_url_that_cannot_be_read_is_refused_and_not_repeated(url: str) -> None:
+    """Left to the driver, it would be quoted in a log line at every try to connect."""
+    (problem,) = problems(DATABASE_URL=url)
+
+    assert problem.startswith("DATABASE_URL")
+    assert "pg-password" not in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://api:pg-password@db:5432/auth?sslmode=verify-full",
+        "postgres://db/auth",
+        "host=/run/postgresql dbname=auth",
+    ],
+)
+def test_every_form_of_database_url_that_the_driver_takes_is_taken(url: str) -> None:
+    assert settings(DATABASE_URL=url).database_url == url
+
+
 @pytest.mark.parametrize("rounds", ["3", "17", "4.5"])
 def test_bcrypt_rounds_are_from_4_to_16(rounds: str) -> None:
     (problem,) = problems(BCRYPT_ROUNDS=rounds)

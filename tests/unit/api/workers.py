@@ -7,17 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from events.clock import Clock
-from events.codec import encode
-from events.keys import KeyEvent
+from events.codec import decode, encode
+from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
 from events.lineage import KeySettings
 from events.log import EventLog, LogReader
 from events.memory_log import MemoryLog
 from events.topics import Topic, Topics
-from services.api.commands import KeyCommands, Requester
+from services.api.commands import Issue, KeyCommands, Requester
 from services.api.directory import KeyDirectory
 from services.api.follower import Follower
 from services.api.hashing import Hasher
@@ -33,6 +33,9 @@ TOPIC: Topic = Topics.from_environment({}).lifecycle
 PEPPER = Pepper("2026", "a pepper of thirty-two characters")
 ADMIN = Requester("admin", "request-1")
 NOTHING_MORE = Question()
+
+NO_GRACE = timedelta()
+ONE_DAY = timedelta(days=1)
 PATIENCE_SECONDS = 5.0
 
 SETTINGS = KeySettings(
@@ -144,3 +147,23 @@ async def caught_up(worker: Worker, log: MemoryLog) -> None:
     """Return once the worker has applied all that is in the log."""
     ends = await log.reader(TOPIC).end_offsets()
     await eventually(lambda: dict(worker.follower.applied) == dict(ends))
+
+
+async def events_in(log: MemoryLog) -> list[KeyEvent]:
+    """All events of the topic, in the order of each lineage."""
+    reader = log.reader(TOPIC)
+    await reader.begin({})
+    events = [decode(record.value) for record in await reader.read(timeout_seconds=0)]
+    assert all(isinstance(event, KeyCreated | KeyRotated | KeyRevoked) for event in events)
+    return events  # type: ignore[return-value]
+
+
+async def verdicts(worker: Worker, *issues: Issue) -> list[Verdict]:
+    """What the worker says of each key."""
+    return [await worker.validate(issue.secret) for issue in issues]
+
+
+def sequence(worker: Worker, issue: Issue) -> int:
+    """That of the last event that the worker has applied to the key's lineage."""
+    lineage = worker.directory.lineage(issue.key.lineage_id)
+    return lineage.sequence if lineage else 0

@@ -43,5 +43,5 @@ def test_no_password_is_shown() -> None:
 
 def test_what_is_no_connection_string_is_refused_without_quoting_it() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as refused:
-        address("s3cret and nonsense")
+        ProjectorSettings.from_environment({**ENVIRONMENT, "DATABASE_URL": "s3cret and nonsense"})
     assert "s3cret" not in str(refused.value)

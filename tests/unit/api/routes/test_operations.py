@@ -117,6 +117,25 @@ class TestElsewhere:
         """Scripts of the platform want `GET /` to be 404."""
         assert (await anyone.get(path)).status_code == 404
 
+    @pytest.mark.parametrize(
+        ("method", "path", "allowed"),
+        [
+            ("PUT", "/api/v1/keys", "GET, POST"),
+            ("PATCH", f"/api/v1/keys/{'0' * 8}", "DELETE, GET"),
+            ("PUT", "/api/v1/keys/validate", "POST"),
+            ("GET", f"/api/v1/keys/{'0' * 8}/rotate", "POST"),
+            ("POST", "/health", "GET"),
+            ("POST", "/docs", "GET"),
+        ],
+    )
+    async def test_405_names_the_methods_that_are_there(
+        self, admin: httpx.AsyncClient, method: str, path: str, allowed: str
+    ) -> None:
+        answer = await admin.request(method, path)
+
+        assert (answer.status_code, answer.json()) == (405, {"detail": "Method Not Allowed"})
+        assert answer.headers["allow"] == allowed
+
     async def test_the_documents_are_there(self, anyone: httpx.AsyncClient) -> None:
         assert (await anyone.get("/docs")).status_code == 200
         assert (await anyone.get("/openapi.json")).status_code == 200

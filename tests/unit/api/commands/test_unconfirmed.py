@@ -1,0 +1,133 @@
+"""A log, or a hasher, that does not answer in time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from events.memory_log import MemoryLog
+from services.api import commands
+from services.api.errors import HasherBusy, OutcomeUnknown
+from services.api.verdict import Verdict
+from tests.fakes import UnsteadyLog
+from tests.unit.api.commands.worlds import SlowHasher
+from tests.unit.api.workers import (
+    ADMIN,
+    NO_GRACE,
+    SETTINGS,
+    TOPIC,
+    Worker,
+    build,
+    caught_up,
+    events_in,
+    eventually,
+    following,
+    sequence,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_secret_that_is_not_hashed_in_time_leaves_nothing_behind(
+    log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was appended, and that is what the caller is told."""
+    hasher = SlowHasher(4)
+    async with following(build(tmp_path, log.reader(TOPIC), log, hasher=hasher)) as worker:
+        issue = await worker.commands.create(SETTINGS, ADMIN)
+        monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.05)
+        hasher.may_go_on.clear()
+
+        with pytest.raises(HasherBusy):
+            await worker.commands.create(SETTINGS, ADMIN)
+        with pytest.raises(HasherBusy):
+            await worker.commands.rotate(issue.key.key_id, NO_GRACE, ADMIN)
+
+        assert len(await events_in(log)) == 1
+        assert await worker.validate(issue.secret) is Verdict.VALID
+
+
+async def test_a_log_that_is_away_leaves_the_outcome_unknown(worker: Worker, unsteady: UnsteadyLog) -> None:
+    issue = await worker.commands.create(SETTINGS, ADMIN)
+    unsteady.is_away = True
+
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await worker.commands.create(SETTINGS, ADMIN)
+    assert worker.directory.get(unknown.value.key_id) is None
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await worker.commands.revoke(issue.key.key_id, ADMIN)
+    assert unknown.value.key_id == issue.key.key_id
+    assert await worker.validate(issue.secret) is Verdict.VALID
+
+    unsteady.is_away = False
+    await worker.commands.revoke(issue.key.key_id, ADMIN)
+    assert await worker.validate(issue.secret) is Verdict.INACTIVE
+
+
+async def test_a_lost_answer_leaves_the_outcome_unknown_and_the_event_takes_effect(
+    worker: Worker, unsteady: UnsteadyLog, log: MemoryLog
+) -> None:
+    issue = await worker.commands.create(SETTINGS, ADMIN)
+    unsteady.loses_answers = True
+
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await worker.commands.rotate(issue.key.key_id, NO_GRACE, ADMIN)
+
+    await caught_up(worker, log)
+    new = worker.directory.get(unknown.value.key_id)
+    assert new is not None
+    assert new.key.lineage_id == issue.key.lineage_id
+    assert await worker.validate(issue.secret) is Verdict.INACTIVE
+
+
+async def test_a_write_out_of_time_is_unknown_and_still_takes_effect(
+    worker: Worker, unsteady: UnsteadyLog, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue = await worker.commands.create(SETTINGS, ADMIN)
+    monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.05)
+    unsteady.hold()
+
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await worker.commands.rotate(issue.key.key_id, NO_GRACE, ADMIN)
+    assert await worker.validate(issue.secret) is Verdict.VALID
+    unsteady.let_through()
+
+    await eventually(lambda: worker.directory.get(unknown.value.key_id) is not None)
+    assert await worker.validate(issue.secret) is Verdict.INACTIVE
+    assert len(await events_in(log)) == 2
+
+
+async def test_nothing_is_appended_behind_a_write_whose_outcome_is_unknown(
+    worker: Worker, unsteady: UnsteadyLog, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue = await worker.commands.create(SETTINGS, ADMIN)
+    monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.05)
+    unsteady.hold()
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await worker.commands.revoke(issue.key.key_id, ADMIN)
+
+    unsteady.let_through()
+    await eventually(lambda: sequence(worker, issue) == 2)
+    await worker.commands.revoke(issue.key.key_id, ADMIN)
+
+    assert len(await events_in(log)) == 2
+    assert unsteady.attempts == 2
+
+
+async def test_a_caller_that_hangs_up_takes_nothing_back(
+    worker: Worker, unsteady: UnsteadyLog, log: MemoryLog
+) -> None:
+    issue = await worker.commands.create(SETTINGS, ADMIN)
+    unsteady.hold()
+    revoking = asyncio.create_task(worker.commands.revoke(issue.key.key_id, ADMIN))
+    await eventually(lambda: unsteady.attempts == 2)
+
+    revoking.cancel()
+    await asyncio.wait([revoking])
+    unsteady.let_through()
+
+    await eventually(lambda: sequence(worker, issue) == 2)
+    assert await worker.validate(issue.secret) is Verdict.INACTIVE

@@ -1,0 +1,70 @@
+"""The worlds in which commands are tried."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from events.memory_log import MemoryLog
+from services.api.commands import Issue
+from services.api.hashing import Hasher
+from services.api.verdict import Verdict
+from tests.fakes import UnsteadyLog
+from tests.unit.api.workers import ADMIN, SETTINGS, Worker, caught_up, eventually, verdicts
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Two nodes that meet at the log: both have decided what to append before either has appended it."""
+
+    one: Worker
+    two: Worker
+    logs: tuple[UnsteadyLog, UnsteadyLog]
+    log: MemoryLog
+
+    async def a_key(self) -> Issue:
+        issue = await self.one.commands.create(SETTINGS, ADMIN)
+        await caught_up(self.two, self.log)
+        return issue
+
+    async def between(self, *attempts: Coroutine[Any, Any, object]) -> tuple[object, object]:
+        """What comes of an attempt of each node: its result, or its error."""
+        before = [log.attempts for log in self.logs]
+        for log in self.logs:
+            log.hold()
+        tasks = [asyncio.create_task(attempt) for attempt in attempts]
+        await eventually(lambda: all(log.attempts > at for log, at in zip(self.logs, before, strict=True)))
+        for log in self.logs:
+            log.let_through()
+        first, second = await asyncio.gather(*tasks, return_exceptions=True)
+        await caught_up(self.one, self.log)
+        await caught_up(self.two, self.log)
+        return first, second
+
+    async def verdicts(self, *issues: Issue) -> list[Verdict]:
+        """Those of both nodes, which must be the same."""
+        assert await verdicts(self.one, *issues) == await verdicts(self.two, *issues)
+        lineage_id = issues[0].key.lineage_id
+        assert self.one.directory.lineage(lineage_id) == self.two.directory.lineage(lineage_id)
+        return await verdicts(self.one, *issues)
+
+
+class SlowHasher(Hasher):
+    """Hashes when it may go on."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__(rounds)
+        self.is_waiting = False
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+
+    async def hash(self, key: str) -> str:
+        self.is_waiting = True
+        await self.may_go_on.wait()
+        self.is_waiting = False
+        return await super().hash(key)
