@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from events.envelope import NO_NUL, Count, Envelope, Fact, KeyId, Positive, Text, UtcTime
 
 Environment = Literal["production", "test", "development"]
+BcryptHash = Annotated[str, StringConstraints(pattern=r"^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -33,9 +34,7 @@ class IssuedKey(Fact):
         default=None, description="length of life that a rotation starts anew"
     )
     key_prefix: Text = Field(description="what may be displayed of the key")
-    bcrypt_hash: Annotated[str, StringConstraints(min_length=60, max_length=60, pattern=NO_NUL)] = Field(
-        repr=False
-    )
+    bcrypt_hash: BcryptHash = Field(repr=False)
     fingerprint: Fingerprint = Field(repr=False, description="BLAKE2b-256 of the key, keyed with the pepper")
     pepper_id: Text
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -120,8 +121,7 @@ def _print_history(lines: Sequence[HistoryLine], *, as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for line in lines:
         table.add_row(*("-" if value is None else str(value) for value in dataclasses.astuple(line)))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else WIDTH_OF_A_FILE)
+    Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE).print(table)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,12 @@ def test_replay_prints_the_whole_history_of_a_key_whichever_of_its_ids_is_asked(
         assert lines[0]["place"] == f"{first.topic}/{first.partition}@{first.offset}"
         assert lines[0]["actor"] == created.actor
     printed = _hokusai_audit(world, "replay", "--key", created.subject).stdout
-    assert "KeyRevoked" in printed
+    assert [line.split()[2] for line in printed.splitlines()[1:]] == [
+        "KeyCreated",
+        "KeyRotated",
+        "KeyRotated",
+        "KeyRevoked",
+    ], "one line each, as far as there is no terminal to fit into"
     assert created.data.bcrypt_hash not in printed
     unknown = _hokusai_audit(world, "replay", "--key", "00000000-0000-4000-8000-000000000000")
     assert unknown.exit_code == 1
