@@ -9,7 +9,9 @@ from pydantic import Field, StringConstraints, model_validator
 from events.envelope import NO_NUL, Count, Envelope, Fact, KeyId, Positive, Text, UtcTime
 
 Environment = Literal["production", "test", "development"]
-BcryptHash = Annotated[str, StringConstraints(pattern=r"^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$")]
+MAX_LIFETIME_DAYS = 36_500
+
+BcryptHash = Annotated[str, StringConstraints(pattern=r"^\$2[aby]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}$")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -30,7 +32,7 @@ class IssuedKey(Fact):
     monthly_prediction_limit: Count | None = None
     billing_plan: Text
     expires_at: UtcTime | None = None
-    lifetime_days: Positive | None = Field(
+    lifetime_days: Annotated[int, Field(ge=1, le=MAX_LIFETIME_DAYS)] | None = Field(
         default=None, description="length of life that a rotation starts anew"
     )
     key_prefix: Text = Field(description="what may be displayed of the key")

@@ -33,10 +33,17 @@ class Settings(BaseModel):
             ) from None
 
 
+_SERVER = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
+
+
 class KafkaSettings(Settings):
     """How to reach the log, for every Kafka client of a process."""
 
-    bootstrap_servers: str = Field(alias="KAFKA_BOOTSTRAP_SERVERS", min_length=1)
+    bootstrap_servers: str = Field(
+        alias="KAFKA_BOOTSTRAP_SERVERS",
+        pattern=rf"^{_SERVER}(,{_SERVER})*$",
+        description="host:port of some brokers, separated by commas",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL"
     )

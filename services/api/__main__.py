@@ -23,6 +23,7 @@ from events.log_identity import check_log
 from events.waiting import wait_for
 from services.api.app import create_app
 from services.api.errors import ReadModelUnavailable
+from services.api.protocol import GuardedProtocol
 from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
 
@@ -58,6 +59,9 @@ def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: i
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=GuardedProtocol,
+        # An upgrade is one more ordinary request to refuse; uvicorn would log its whole URL.
+        ws="none",
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )

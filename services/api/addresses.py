@@ -25,6 +25,10 @@ def is_allowed(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> b
 
 
 def _parse_network(entry: str) -> IPv4Network | IPv6Network:
+    _, slash, length = entry.partition("/")
+    if slash and (not length.isascii() or not length.isdigit() or length != str(int(length))):
+        # What ip_network would take for a netmask or hostmask; `/0.0.0.0` would then mean everybody.
+        raise ValueError("a network is written address/length")
     network = ip_network(entry, strict=False)
     if isinstance(network, IPv6Network) and network.subnet_of(MAPPED):
         address = network.network_address.ipv4_mapped

@@ -107,6 +107,8 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         description="May this API key pass? Creates, validates, rotates and revokes keys.",
         lifespan=lifespan,
         redoc_url=None,
+        # A redirect would be answered before the token is checked, to wherever the Host header says.
+        redirect_slashes=False,
     )
     api.include_router(keys.router)
     api.include_router(operations.router)

@@ -30,6 +30,8 @@ LOST_RACE = "API key was changed at the same time"
 
 #: Hash, append and wait together, so that a caller is answered within five seconds.
 WRITE_DEADLINE_SECONDS = 4.8
+#: Half of it belongs to the log: a key that was hashed later than that is not appended at all.
+HASHING_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class KeyCommands:
         """Issue the first key of a new lineage. Raises `OutcomeUnknown`, `HasherBusy`."""
         deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
         key_id = str(uuid4())
-        secret, issued = await self._issue(key_id, key_id, settings, deadline)
+        secret, issued = await self._issue(key_id, key_id, settings)
         event = KeyCreated(
             source=self._source,
             subject=key_id,
@@ -105,7 +107,7 @@ class KeyCommands:
         """
         deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
         old, lineage = self._rotatable(key_id)
-        secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings, deadline)
+        secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings)
         # Hashing took a while: what may have happened meanwhile decides, and gives the sequence.
         old, lineage = self._rotatable(key_id)
         now = self._clock.now()
@@ -153,13 +155,11 @@ class KeyCommands:
                 raise
             await self._known_everywhere(key_id, deadline)
 
-    async def _issue(
-        self, key_id: str, lineage_id: str, settings: KeySettings, deadline: float
-    ) -> tuple[str, IssuedKey]:
+    async def _issue(self, key_id: str, lineage_id: str, settings: KeySettings) -> tuple[str, IssuedKey]:
         """A fresh secret, and the key as the log may know it."""
         secret = generate_key(settings.environment)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with asyncio.timeout(WRITE_DEADLINE_SECONDS * HASHING_SHARE):
                 bcrypt_hash = await self._hasher.hash(secret)
         except TimeoutError:
             raise HasherBusy("Too many keys are being created, try again") from None

@@ -21,18 +21,27 @@ class KnownKey:
     `active_until` and `expires_at` are seconds since 1970. What takes parsing is made at its first use.
     """
 
-    __slots__ = ("_body", "_networks", "active_until", "expires_at", "key")
+    __slots__ = ("_body", "_is_disputed", "_networks", "active_until", "expires_at", "key")
 
     def __init__(self, key: Key, *, is_parked: bool) -> None:
+        self._is_disputed = False
         self.know(key, is_parked=is_parked)
 
     def know(self, key: Key, *, is_parked: bool) -> None:
         """These are the facts now."""
         self.key = key
-        self.active_until = NEVER if is_parked else _active_until(key)
+        self.active_until = NEVER if is_parked or self._is_disputed else _active_until(key)
         self.expires_at = ALWAYS if key.expires_at is None else key.expires_at.timestamp()
         self._body: bytes | None = None
         self._networks: tuple[IPv4Network | IPv6Network, ...] | None = None
+
+    def dispute(self) -> None:
+        """Another lineage claims the same id or secret, which no writer of ours does: nobody passes with it.
+
+        Whoever is met first, so that every reader decides alike.
+        """
+        self._is_disputed = True
+        self.active_until = NEVER
 
     @property
     def body(self) -> bytes:
@@ -112,8 +121,10 @@ class KeyDirectory:
         for key in lineage.keys:
             if (known := self._by_key_id.get(key.key_id)) is None:
                 self._add(KnownKey(key, is_parked=is_parked))
-            else:
+            elif known.key.lineage_id == key.lineage_id:
                 known.know(key, is_parked=is_parked)
+            else:
+                known.dispute()
 
     def remember(self, fingerprint: bytes, known: KnownKey) -> None:
         """bcrypt has recognised this key: from now on its fingerprint of today finds it."""
@@ -126,7 +137,10 @@ class KeyDirectory:
     def _add(self, known: KnownKey) -> None:
         key = known.key
         self._by_key_id[key.key_id] = known
-        if key.pepper_id in self._pepper_ids:
+        if (other := self._by_fingerprint.get(key.fingerprint)) is not None:
+            other.dispute()
+            known.dispute()
+        elif key.pepper_id in self._pepper_ids:
             self._by_fingerprint[key.fingerprint] = known
         else:
             self._unverifiable.setdefault(key.key_prefix, []).append(known)

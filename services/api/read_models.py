@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
@@ -21,7 +21,10 @@ from services.api.errors import ReadModelUnavailable
 from services.api.schemas import ApiKeyInfo
 
 WAIT_SECONDS = 2.0
+#: For the wait and the query together.
+ANSWER_SECONDS = 4.0
 POLL_SECONDS = 0.003
+T = TypeVar("T")
 QUERIES = load_queries("services.api")
 
 
@@ -69,14 +72,16 @@ class PostgresReadModels:
     async def is_reachable(self) -> bool:
         """Whether Postgres answers, and has the views."""
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self.cluster_id()
-        except (TimeoutError, ReadModelUnavailable):
+            await self.cluster_id()
+        except ReadModelUnavailable:
             return False
         return True
 
     async def cluster_id(self) -> str | None:
         """The cluster that the read models were built from, or None where nothing was built yet."""
+        return await _in_time(self._cluster_id())
+
+    async def _cluster_id(self) -> str | None:
         async with self._connection() as connection:
             row = await (await connection.execute(QUERIES["identity"])).fetchone()
         return row["cluster_id"] if row else None
@@ -115,28 +120,28 @@ class PostgresReadModels:
         limit: int | None,
     ) -> list[ApiKeyInfo]:
         """Keys oldest first, once the projection has passed these offsets."""
-        async with self._connection() as connection:
-            await self._wait_until_passed(connection, passed)
-            cursor = await connection.execute(
-                QUERIES["list_keys"],
-                {
-                    "now": now,
-                    "services": list(services) if services is not None else None,
-                    "active_only": active_only,
-                    "after_time": page.after_time if page else None,
-                    "after_key": page.after_key if page else None,
-                    "limit": limit,
-                },
-            )
-            return [_info(row) for row in await cursor.fetchall()]
+        parameters = {
+            "now": now,
+            "services": list(services) if services is not None else None,
+            "active_only": active_only,
+            "after_time": page.after_time if page else None,
+            "after_key": page.after_key if page else None,
+            "limit": limit,
+        }
+        return await _in_time(self._keys("list_keys", parameters, passed))
 
     async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:
         """One key, once the projection has passed these offsets."""
+        keys = await _in_time(self._keys("get_key", {"key_id": key_id, "now": now}, passed))
+        return keys[0] if keys else None
+
+    async def _keys(
+        self, query: str, parameters: Mapping[str, Any], passed: Mapping[int, int]
+    ) -> list[ApiKeyInfo]:
         async with self._connection() as connection:
             await self._wait_until_passed(connection, passed)
-            cursor = await connection.execute(QUERIES["get_key"], {"key_id": key_id, "now": now})
-            row = await cursor.fetchone()
-        return _info(row) if row else None
+            cursor = await connection.execute(QUERIES[query], parameters)
+            return [_info(row) for row in await cursor.fetchall()]
 
     async def _wait_until_passed(
         self, connection: AsyncConnection[dict[str, Any]], passed: Mapping[int, int]
@@ -162,6 +167,19 @@ class PostgresReadModels:
             raise ReadModelUnavailable("The read model is being rebuilt, try again") from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise ReadModelUnavailable("The read model is not available, try again") from error
+
+
+async def _in_time(query: Coroutine[Any, Any, T]) -> T:
+    """Give a query up that Postgres does not answer at all, as when it is frozen.
+
+    It is left to end by itself: cancelling it would wait for the same silent server.
+    """
+    task = asyncio.create_task(query)
+    done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+    if done:
+        return task.result()
+    task.add_done_callback(lambda late: late.cancelled() or late.exception())
+    raise ReadModelUnavailable("The read model does not answer, try again")
 
 
 def _key(row: Sequence[Any]) -> Key:

@@ -26,12 +26,14 @@ MAX_INTEGER = 2**53 - 1
 MAX_ITEMS = 100
 
 #: What the command line sends instead of `expires_in_days`: a local time with `+<days>d` behind it.
-_CLI_EXPIRY = re.compile(r"\+(\d{1,9})d$")
+_CLI_EXPIRY = re.compile(r"\+([0-9]{1,9})d\Z")
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain NUL characters")
+def _a_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must not contain control characters")
+    if not text.strip():
+        raise ValueError("must not be blank")
     return text
 
 
@@ -45,12 +47,10 @@ def _an_address(entry: str) -> str:
 
 def format_time(time: datetime) -> str:
     """To the second, as in `2025-01-15T10:30:00Z`."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-Line = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=100), AfterValidator(_without_nul)
-]
+Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100), AfterValidator(_a_line)]
 Time = Annotated[
     datetime,
     PlainSerializer(format_time, return_type=str),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -27,6 +29,21 @@ def test_a_revoked_key_is_refused_on_every_node(
     eventually(
         lambda: not any(client.accepts(key.api_key) for client in others), OTHER_NODES_SECONDS, "other nodes"
     )
+
+
+def test_other_nodes_follow_within_milliseconds(node: ApiNode, other_node: ApiNode) -> None:
+    def seconds_to_follow() -> float:
+        """From the answer to the revocation; the question that found the key refused is in it."""
+        key = node.client.new_key()
+        eventually(lambda: other_node.client.accepts(key.api_key), OTHER_NODES_SECONDS, "the other node")
+        node.client.revoke(key.key_id)
+        answered = time.monotonic()
+        while other_node.client.accepts(key.api_key):
+            assert time.monotonic() - answered < OTHER_NODES_SECONDS
+        return time.monotonic() - answered
+
+    measured = sorted(seconds_to_follow() for _ in range(50))
+    assert statistics.median(measured) < 0.1, measured
 
 
 def test_a_node_killed_after_its_append_has_revoked(stack: Stack) -> None:

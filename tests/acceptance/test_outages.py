@@ -100,6 +100,30 @@ def test_without_kafka_keys_validate_and_changes_are_answered_in_time(
     )
 
 
+def test_what_is_answered_503_may_still_take_effect(fragile: Stack, own_kafka: EmbeddedKafka) -> None:
+    """A paused broker has the record in its socket: it is appended when the broker goes on."""
+    fragile.projector()
+    node = fragile.api()
+    client = node.client
+    old = client.new_key()
+    own_kafka.pause()
+    try:
+        created, rotated = all_in_time(client.create, lambda: client.rotate(old.key_id))
+    finally:
+        own_kafka.resume()
+    assert [created.status_code, rotated.status_code] == [503, 503]
+    named = [created.json()["key_id"], rotated.json()["key_id"]]
+    eventually(
+        lambda: all(client.look_up(key_id).status_code == 200 for key_id in named),
+        BACK_SECONDS,
+        "the keys that were named",
+    )
+    assert not client.accepts(old.api_key)
+    assert client.rotate(old.key_id).status_code == 409
+    assert client.accepts(client.rotated(named[1]).api_key)
+    postgres_agrees(fragile)
+
+
 def test_services_wait_for_what_is_away_and_say_for_what(
     fragile: Stack, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres
 ) -> None:

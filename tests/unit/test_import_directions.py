@@ -49,7 +49,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/api/edge.py",
         "services/api/error_handlers.py",
     ],
-    "uvicorn": ["services/*/__main__.py", "services/*/operations.py"],
+    "uvicorn": ["services/*/__main__.py", "services/*/operations.py", "services/api/protocol.py"],
     "bcrypt": ["services/api/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "services/*/operations.py"],
     "typer": ["services/cli.py", "services/topics.py", "services/projector/audit.py"],

@@ -117,9 +117,9 @@ def _key_from_headers(scope: Scope) -> bytes | None:
                 raise MalformedRequest("X-API-Key: given more than once")
             api_key = value
     if authorization is not None:
-        scheme, _, credential = authorization.partition(b" ")
-        if scheme.lower() in SCHEMES and (credential := credential.strip()):
-            return bytes(credential)
+        scheme, *credential = authorization.split(None, 1)[:2] or [b""]
+        if scheme.lower() in SCHEMES and credential:
+            return bytes(credential[0].strip())
     return api_key.strip() or None if api_key is not None else None
 
 

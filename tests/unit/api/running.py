@@ -23,7 +23,7 @@ from tests.unit.api.workers import TOPIC, eventually, made
 
 ADMIN_TOKEN = "an-admin-token-0123456789"
 ENVIRONMENT = {
-    "KAFKA_BOOTSTRAP_SERVERS": "memory",
+    "KAFKA_BOOTSTRAP_SERVERS": "memory:9092",
     "DATABASE_URL": "dbname=memory",
     "ADMIN_TOKEN": ADMIN_TOKEN,
     "KEY_PEPPERS": "2026:a pepper of thirty-two characters",

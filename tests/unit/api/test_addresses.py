@@ -98,3 +98,10 @@ def test_an_entry_is_a_network_or_a_value_error(entry: str) -> None:
     except ValueError:
         return
     assert len(networks) == 1
+
+
+@pytest.mark.parametrize("length", ["0.0.0.0", "255.255.255.0", "0.0.0.255", "08", "+8", "", "٨"])
+def test_a_network_is_written_with_a_length_and_nothing_else(length: str) -> None:
+    """`10.0.0.7/0.0.0.0` is one host in the notation of hostmasks, and everybody in that of netmasks."""
+    with pytest.raises(ValueError, match="network"):
+        parse_networks([f"10.0.0.7/{length}"])

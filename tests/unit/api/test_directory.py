@@ -6,6 +6,7 @@ import math
 from datetime import timedelta
 
 import orjson
+import pytest
 
 from events.keys import KeyEvent
 from events.lineage import Applied, Lineage, apply, park
@@ -231,3 +232,32 @@ def test_an_allowlist_that_cannot_be_understood_lets_nobody_in() -> None:
 
     assert known is not None
     assert known.networks == ()
+
+
+@pytest.mark.parametrize("latecomer_first", [False, True])
+def test_a_key_id_that_two_lineages_claim_passes_for_neither(*, latecomer_first: bool) -> None:
+    """Whoever is met first: a snapshot comes in another order than the log, and must decide alike."""
+    victim = a_key_created()
+    stranger = a_key_created()
+    taking = a_key_rotated(stranger, new_key_id=victim.data.key_id)
+    lineages = [history(victim, a_key_revoked(victim)), history(stranger, taking)]
+
+    directory = a_directory(*(reversed(lineages) if latecomer_first else lineages))
+
+    for fingerprint in (victim.data.fingerprint, taking.data.new_key.fingerprint):
+        known = directory.find(bytes.fromhex(fingerprint))
+        assert known is None or known.active_until == -math.inf
+
+
+@pytest.mark.parametrize("latecomer_first", [False, True])
+def test_a_secret_that_two_lineages_claim_passes_for_neither(*, latecomer_first: bool) -> None:
+    victim = a_key_created()
+    stranger = a_key_created(fingerprint=victim.data.fingerprint)
+    lineages = [history(victim), history(stranger)]
+
+    directory = a_directory(*(reversed(lineages) if latecomer_first else lineages))
+    directory.put(history(victim))
+
+    known = directory.find(bytes.fromhex(victim.data.fingerprint))
+    assert known is not None
+    assert known.active_until == -math.inf

@@ -1,0 +1,41 @@
+"""A Postgres that neither answers nor hangs up, as a paused machine or a black hole in the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from services.api.errors import ReadModelUnavailable
+from services.api.read_models import ANSWER_SECONDS, PostgresReadModels
+from services.local.postgres import EmbeddedPostgres
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_reads_are_given_up_in_time(own_postgres: EmbeddedPostgres) -> None:
+    read_models = PostgresReadModels(own_postgres.database_url, "keys.lifecycle")
+    await read_models.open()
+    with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
+        await read_models.cluster_id()
+    with frozen(own_postgres):
+        began = time.monotonic()
+        assert not await read_models.is_reachable()
+        assert time.monotonic() - began < ANSWER_SECONDS + 1
+    await read_models.close()
+
+
+@contextmanager
+def frozen(postgres: EmbeddedPostgres) -> Iterator[None]:
+    server = psutil.Process(postgres.pid)
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
