@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from services.local.errors import DataFolderUnusable
 from services.local.files import write_whole
 
 if TYPE_CHECKING:
@@ -42,4 +43,10 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
         write_whole(path, make(), _OWNER_ONLY)
     path.chmod(_OWNER_ONLY)
-    return path.read_text().strip()
+    try:
+        kept = path.read_text().strip()
+    except UnicodeDecodeError:
+        kept = ""
+    if not kept:
+        raise DataFolderUnusable(f"{path} is damaged: put it back, or remove it to have a new one made")
+    return kept

@@ -106,14 +106,11 @@ class EmbeddedKafka(ManagedProcess):
     def _remembered_ports(self) -> tuple[int, int] | None:
         try:
             broker_port, controller_port = json.loads(self._ports_path.read_text())
-        except (FileNotFoundError, ValueError):
-            return None
+            are_free = is_free(broker_port) and is_free(controller_port)
+        except (FileNotFoundError, ValueError, TypeError, OverflowError):
+            return None  # never written, or damaged: what a port was is soon found out anew
         asked_for = self._wanted_port in (None, broker_port)
-        return (
-            (broker_port, controller_port)
-            if asked_for and is_free(broker_port) and is_free(controller_port)
-            else None
-        )
+        return (broker_port, controller_port) if asked_for and are_free else None
 
     def _new_ports(self) -> tuple[int, int]:
         broker_port, controller_port = free_ports(2)

@@ -7,6 +7,7 @@ import pytest
 
 from services.api.settings import ApiSettings
 from services.local.credentials import credentials
+from services.local.errors import DataFolderUnusable
 
 
 def test_what_the_environment_lacks_is_made_once_and_kept(tmp_path: Path) -> None:
@@ -46,3 +47,14 @@ def test_they_are_not_shown_by_accident(tmp_path: Path) -> None:
     made = credentials(tmp_path, {})
     assert made.admin_token not in repr(made)
     assert made.key_peppers not in repr(made)
+
+
+@pytest.mark.parametrize("name", ["admin_token", "key_peppers"])
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_a_damaged_file_is_told_and_never_replaced(tmp_path: Path, name: str, content: bytes) -> None:
+    """Other peppers in their place would send every key through bcrypt; the owner decides."""
+    credentials(tmp_path, {})
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataFolderUnusable, match=f"{name} is damaged"):
+        credentials(tmp_path, {})
+    assert (tmp_path / name).read_bytes() == content
