@@ -56,6 +56,14 @@ def shaken_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedK
     yield from _kafka(tmp_path_factory.mktemp("shaken-kafka"))
 
 
+@pytest.fixture(scope="session")
+def shaken_postgres(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[EmbeddedPostgres | ContainerPostgres]:
+    """A server that tests share to kill and restart: each leaves it running, at the same address."""
+    yield from _postgres(tmp_path_factory.mktemp("shaken-postgres"))
+
+
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[EmbeddedKafka | ContainerKafka]:
     """A broker of the test's own, for what cannot be undone. Starting it takes seconds."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+#: Validation is too frequent for a log and probes of /health too dull; both are counted in the metrics.
+LOGGED_ROUTES = "/api/"
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -58,6 +64,7 @@ class Edge:
                 has_started = True
                 message["headers"] = [*message.get("headers", ()), *headers]
                 self._metrics.answer(message["status"])
+                _log_access(scope, message["status"])
             await send(message)
 
         async def send_unless_refused(message: Message) -> None:
@@ -98,6 +105,13 @@ class _BodyLimit:
         if self.is_exceeded:
             raise BodyTooLarge
         return message
+
+
+def _log_access(scope: Scope, status: int) -> None:
+    """The template of the route, never the path: what stands in a path or query may be a key by mistake."""
+    template = getattr(scope.get("route"), "path_format", "")
+    if template.startswith(LOGGED_ROUTES):
+        logger.info("%s %s %d", scope["method"], template, status)
 
 
 def _declared_length(scope: Scope) -> int:

@@ -62,7 +62,6 @@ class EmbeddedPostgres(ManagedProcess):
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(socket_dir),
-            "unix_socket_permissions": "0700",
             "max_connections": "200",
         }
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]

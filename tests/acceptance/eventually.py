@@ -8,13 +8,15 @@ from typing import TypeVar
 
 import httpx
 
+from events.errors import LogUnavailable
+
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
 
 
 def eventually(condition: Callable[[], T | None], timeout_seconds: float, what: str) -> T:
-    """The first true value of the condition. A server that hangs up has not answered yet.
+    """The first true value of the condition. A server that hangs up, or is away, has not answered yet.
 
     Raises `AssertionError`, which says what was waited for and how it stood last.
     """
@@ -22,7 +24,7 @@ def eventually(condition: Callable[[], T | None], timeout_seconds: float, what: 
     while True:
         try:
             last: object = condition()
-        except httpx.TransportError as error:
+        except (httpx.TransportError, LogUnavailable) as error:
             last = error
         else:
             if last:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
@@ -34,9 +35,13 @@ def fresh_stack(kafka: EmbeddedKafka, postgres: EmbeddedPostgres, folder: Path) 
 def fresh_database(database_url: str) -> Iterator[str]:
     """A database on that server, for as long as it is needed."""
     name = f"acceptance_{uuid.uuid4().hex[:12]}"
+    _order(database_url, "CREATE DATABASE {}", name)
+    try:
+        yield urlsplit(database_url)._replace(path=f"/{name}").geturl()
+    finally:
+        _order(database_url, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _order(database_url: str, order: LiteralString, name: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield urlsplit(database_url)._replace(path=f"/{name}").geturl()
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL(order).format(sql.Identifier(name)))

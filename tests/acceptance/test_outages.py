@@ -13,8 +13,9 @@ import pytest
 from services.local.kafka import EmbeddedKafka
 from services.local.postgres import EmbeddedPostgres
 from tests.acceptance.eventually import eventually
+from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import Stack
-from tests.acceptance.the_log import create_topics, postgres_agrees
+from tests.acceptance.the_log import postgres_agrees
 
 #: Within five seconds, and what a busy machine may add to that.
 ANSWER_SECONDS = 5.5
@@ -23,22 +24,27 @@ STOP_SECONDS = 10.0
 
 
 @pytest.fixture
-def fragile(own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Stack]:
-    """A stack on servers of its own, which the test may stop."""
-    with Stack(tmp_path, own_kafka.bootstrap_servers, own_postgres.database_url) as stack:
-        create_topics(stack)
+def fragile(
+    shaken_kafka: EmbeddedKafka, shaken_postgres: EmbeddedPostgres, tmp_path: Path
+) -> Iterator[Stack]:
+    """A stack on servers that the test may stop; they run again afterwards."""
+    with fresh_stack(shaken_kafka, shaken_postgres, tmp_path) as stack:
         yield stack
+        stack.kill()
+        for server in (shaken_kafka, shaken_postgres):
+            server.start()
+            server.wait_ready()
 
 
 def test_without_postgres_keys_live_and_only_admin_lists_wait(
-    fragile: Stack, own_postgres: EmbeddedPostgres
+    fragile: Stack, shaken_postgres: EmbeddedPostgres
 ) -> None:
     fragile.projector()
     node = fragile.api()
     client = node.client
     old = client.new_key()
     assert client.look_up(old.key_id).status_code == 200
-    own_postgres.kill()
+    shaken_postgres.kill()
 
     assert client.accepts(old.api_key)
     new = client.new_key()
@@ -52,8 +58,8 @@ def test_without_postgres_keys_live_and_only_admin_lists_wait(
     ready = client.get("/ready")
     assert (ready.status_code, ready.json()["checks"]["database"]) == (503, False)
 
-    own_postgres.start()
-    own_postgres.wait_ready()
+    shaken_postgres.start()
+    shaken_postgres.wait_ready()
     listed = eventually(lambda: succeeded(client.list()), BACK_SECONDS, "the list")
     assert {key["key_id"] for key in listed.json()} == {old.key_id, new.key_id, rotated.key_id}
     postgres_agrees(fragile)
@@ -61,14 +67,14 @@ def test_without_postgres_keys_live_and_only_admin_lists_wait(
 
 
 def test_without_kafka_keys_validate_and_changes_are_answered_in_time(
-    fragile: Stack, own_kafka: EmbeddedKafka
+    fragile: Stack, shaken_kafka: EmbeddedKafka
 ) -> None:
     fragile.projector()
     node, other = fragile.api(), fragile.api(workers=2)
     client = node.client
     kept, unlucky = client.new_key(), client.new_key()
     eventually(lambda: other.client.accepts(unlucky.api_key), BACK_SECONDS, "the other node")
-    own_kafka.kill()
+    shaken_kafka.kill()
 
     assert client.accepts(kept.api_key)
     refused = all_in_time(
@@ -85,8 +91,8 @@ def test_without_kafka_keys_validate_and_changes_are_answered_in_time(
     assert client.get("/ready").json()["checks"]["kafka"] is False
     assert client.get("/health").status_code == 200
 
-    own_kafka.start()
-    own_kafka.wait_ready()
+    shaken_kafka.start()
+    shaken_kafka.wait_ready()
     late = eventually(lambda: succeeded(client.create()), BACK_SECONDS, "a create").json()
     assert client.accepts(late["api_key"])
     eventually(lambda: other.client.accepts(late["api_key"]), BACK_SECONDS, "the other node")
@@ -100,17 +106,17 @@ def test_without_kafka_keys_validate_and_changes_are_answered_in_time(
     )
 
 
-def test_what_is_answered_503_may_still_take_effect(fragile: Stack, own_kafka: EmbeddedKafka) -> None:
+def test_what_is_answered_503_may_still_take_effect(fragile: Stack, shaken_kafka: EmbeddedKafka) -> None:
     """A paused broker has the record in its socket: it is appended when the broker goes on."""
     fragile.projector()
     node = fragile.api()
     client = node.client
     old = client.new_key()
-    own_kafka.pause()
+    shaken_kafka.pause()
     try:
         created, rotated = all_in_time(client.create, lambda: client.rotate(old.key_id))
     finally:
-        own_kafka.resume()
+        shaken_kafka.resume()
     assert [created.status_code, rotated.status_code] == [503, 503]
     named = [created.json()["key_id"], rotated.json()["key_id"]]
     eventually(
@@ -125,37 +131,37 @@ def test_what_is_answered_503_may_still_take_effect(fragile: Stack, own_kafka: E
 
 
 def test_services_wait_for_what_is_away_and_say_for_what(
-    fragile: Stack, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres
+    fragile: Stack, shaken_kafka: EmbeddedKafka, shaken_postgres: EmbeddedPostgres
 ) -> None:
-    own_kafka.kill()
-    own_postgres.kill()
+    shaken_kafka.kill()
+    shaken_postgres.kill()
     projector, node = fragile.projector(wait=False), fragile.api(wait=False)
-    node.says(f"waiting for Kafka at {own_kafka.bootstrap_servers}")
+    node.says(f"waiting for Kafka at {shaken_kafka.bootstrap_servers}")
     projector.says("waiting for ")
 
-    own_kafka.start()
+    shaken_kafka.start()
     node.wait_ready()
     key = node.client.new_key()
     assert node.client.accepts(key.api_key)
     projector.says("waiting for Postgres")
     assert projector.is_running
 
-    own_postgres.start()
+    shaken_postgres.start()
     eventually(lambda: succeeded(node.client.look_up(key.key_id)), BACK_SECONDS, "the projection")
     projector.wait_ready()
 
 
 def test_a_node_that_waits_for_kafka_ends_when_it_is_told_to(
-    fragile: Stack, own_kafka: EmbeddedKafka
+    fragile: Stack, shaken_kafka: EmbeddedKafka
 ) -> None:
     node = fragile.api(workers=2)
     key = node.client.new_key()
-    own_kafka.kill()
+    shaken_kafka.kill()
     starting = fragile.api(wait=False)
     # A worker that is started anew waits too; the other one goes on answering.
     node.worker_processes()[0].kill()
     for service in (node, starting):
-        service.says(f"waiting for Kafka at {own_kafka.bootstrap_servers}")
+        service.says(f"waiting for Kafka at {shaken_kafka.bootstrap_servers}")
     assert node.client.accepts(key.api_key)
 
     began = time.monotonic()
@@ -166,13 +172,13 @@ def test_a_node_that_waits_for_kafka_ends_when_it_is_told_to(
     assert time.monotonic() - began < STOP_SECONDS
 
 
-def test_out_of_touch_for_too_long_nothing_passes(fragile: Stack, own_kafka: EmbeddedKafka) -> None:
+def test_out_of_touch_for_too_long_nothing_passes(fragile: Stack, shaken_kafka: EmbeddedKafka) -> None:
     """A revocation might have been missed: past MAX_STALENESS_SECONDS a worker answers 503, never 200."""
     node = fragile.api(MAX_STALENESS_SECONDS="3")
     client = node.client
     key = client.new_key()
     assert node.metric("hokusai_api_staleness_seconds") < 3
-    own_kafka.pause()
+    shaken_kafka.pause()
     try:
         eventually(lambda: node.metric("hokusai_api_staleness_seconds") > 1.5, 10, "staleness to rise")
         assert client.accepts(key.api_key)
@@ -182,7 +188,7 @@ def test_out_of_touch_for_too_long_nothing_passes(fragile: Stack, own_kafka: Emb
         assert unavailable(client.get("/health"))
         assert node.metric("hokusai_api_staleness_seconds") > 3
     finally:
-        own_kafka.resume()
+        shaken_kafka.resume()
     eventually(lambda: succeeded(client.validate(key.api_key)), BACK_SECONDS, "validation to come back")
     assert client.get("/health").status_code == 200
     assert node.metric("hokusai_api_staleness_seconds") < 3

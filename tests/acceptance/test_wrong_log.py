@@ -42,9 +42,9 @@ def test_a_damaged_log_is_refused(stack: Stack, damaged: Callable[[Stack], str])
     everybody_refuses(stack, stack.topics.lifecycle.name, repair)
 
 
-def test_the_log_of_another_cluster_is_refused(stack: Stack, own_kafka: EmbeddedKafka) -> None:
+def test_the_log_of_another_cluster_is_refused(stack: Stack, shaken_kafka: EmbeddedKafka) -> None:
     stack.projector().stop()
-    with Stack(stack.folder / "elsewhere", own_kafka.bootstrap_servers, stack.database_url) as elsewhere:
+    with Stack(stack.folder / "elsewhere", shaken_kafka.bootstrap_servers, stack.database_url) as elsewhere:
         create_topics(elsewhere)
         everybody_refuses(elsewhere, "cluster", "DATABASE_URL")
 

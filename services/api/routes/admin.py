@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import uuid4
@@ -15,8 +13,6 @@ from fastapi.routing import APIRoute
 
 from services.api.commands import Requester
 from services.api.state import State
-
-logger = logging.getLogger(__name__)
 
 ACTOR = "admin"
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -36,18 +32,8 @@ class AdminRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def check_and_handle(request: Request) -> Response:
-            began = time.monotonic()
             state_of(request).admin_tokens.check(request.headers.getlist("authorization"))
-            response = await handle(StrictRequest(request.scope, request.receive))
-            # The template, never the path: what stands in a path or query may be a key by mistake.
-            logger.info(
-                "%s %s %d in %.1f ms",
-                request.method,
-                self.path_format,
-                response.status_code,
-                (time.monotonic() - began) * 1000,
-            )
-            return response
+            return await handle(StrictRequest(request.scope, request.receive))
 
         return check_and_handle
 

@@ -22,6 +22,9 @@ print("listening", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Yes).serve_forever()
 """
 
+#: Ends by itself when it is asked to, with exit code 0.
+POLITE = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n" + ANSWERING
+
 #: Will not be stopped by SIGTERM.
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ANSWERING
 

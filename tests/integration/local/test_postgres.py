@@ -34,6 +34,13 @@ def test_what_was_committed_survives_a_kill_and_a_stop(server: EmbeddedPostgres,
         assert _run(again, "SELECT what FROM kept") == [("before the kill",), ("before the stop",)]
 
 
+def test_a_kill_leaves_none_of_its_processes(server: EmbeddedPostgres) -> None:
+    family = psutil.Process(server.pid).children()
+    assert family
+    server.kill()
+    assert not any(process.is_running() for process in family)
+
+
 def test_it_stops_although_clients_are_connected(server: EmbeddedPostgres) -> None:
     family = psutil.Process(server.pid).children()
     with psycopg.connect(server.database_url):

@@ -17,7 +17,7 @@ import pytest
 from services.local.errors import StartFailed
 from services.local.service import Service
 from tests.acceptance.eventually import eventually
-from tests.integration.local.stand_ins import REFUSING, STUBBORN, WITH_WORKERS, stand_in, worker_pids
+from tests.integration.local.stand_ins import POLITE, REFUSING, STUBBORN, WITH_WORKERS, stand_in, worker_pids
 
 
 @pytest.fixture
@@ -57,10 +57,11 @@ def test_it_answers_nothing_while_it_is_paused(service: Service) -> None:
     service.wait_ready()
 
 
-def test_a_paused_one_can_be_stopped(service: Service) -> None:
-    service.pause()
-    service.stop()
-    assert service.exit_code == -signal.SIGTERM
+def test_a_paused_one_can_still_stop_by_itself(tmp_path: Path) -> None:
+    with stand_in("api", tmp_path, POLITE) as service:
+        service.pause()
+        service.stop()
+        assert service.exit_code == 0
 
 
 def test_a_stubborn_one_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +126,9 @@ def test_workers_that_a_crash_left_behind_are_ended_before_the_next_start(tmp_pa
 def test_it_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     """The kernel's parent-death signal comes when the thread that forked ends."""
     service = stand_in("api", tmp_path)
-    starter = threading.Thread(target=service.start)
+    starter = threading.Thread(target=service.__enter__)
     starter.start()
     starter.join()
-    service.wait_ready()
     time.sleep(0.1)  # for a signal that must not come there is nothing to wait for
     assert service.is_running
     service.stop()

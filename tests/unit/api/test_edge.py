@@ -199,3 +199,17 @@ class TestUnexpectedErrors:
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client:
             with pytest.raises(RuntimeError, match="broken"):
                 await client.get("/health")
+
+
+class TestAccessLog:
+    async def test_names_the_route_and_the_answer_and_nothing_that_was_sent(
+        self, admin: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", logger="services.api.edge")
+        await admin.get(f"{KEYS}/hk_live_by_mistake?token=hk_live_by_mistake")
+        await admin.post(KEYS, headers={"Authorization": "Bearer hk_live_by_mistake"})
+        await admin.post(VALIDATE, json={"api_key": "hk_live_by_mistake"})
+        assert [record.getMessage() for record in caplog.records if record.name == "services.api.edge"] == [
+            "GET /api/v1/keys/{key_id} 404",
+            "POST /api/v1/keys 401",
+        ]
