@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,9 +46,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka | 
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres | ContainerPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres | ContainerPostgres]:
     """The server that tests share: leave it running. `database_url` is a place of your own on it."""
-    yield from _postgres(tmp_path_factory.mktemp("postgres"))
+    yield from _postgres()
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +58,9 @@ def shaken_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedK
 
 
 @pytest.fixture(scope="session")
-def shaken_postgres(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[EmbeddedPostgres | ContainerPostgres]:
+def shaken_postgres() -> Iterator[EmbeddedPostgres | ContainerPostgres]:
     """A server that tests share to kill and restart: each leaves it running, at the same address."""
-    yield from _postgres(tmp_path_factory.mktemp("shaken-postgres"))
+    yield from _postgres()
 
 
 @pytest.fixture
@@ -71,9 +70,9 @@ def own_kafka(tmp_path: Path) -> Iterator[EmbeddedKafka | ContainerKafka]:
 
 
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres | ContainerPostgres]:
+def own_postgres() -> Iterator[EmbeddedPostgres | ContainerPostgres]:
     """A server of the test's own, to kill, pause and restart. Starting it takes seconds."""
-    yield from _postgres(tmp_path)
+    yield from _postgres()
 
 
 @pytest.fixture
@@ -106,8 +105,12 @@ def _kafka(folder: Path) -> Iterator[EmbeddedKafka | ContainerKafka]:
         yield server
 
 
-def _postgres(folder: Path) -> Iterator[EmbeddedPostgres | ContainerPostgres]:
-    with ContainerPostgres() if IN_CONTAINERS else EmbeddedPostgres(folder) as server:
+def _postgres() -> Iterator[EmbeddedPostgres | ContainerPostgres]:
+    # Not below pytest's own folder: another run of pytest by root would close that to the server's user.
+    with (
+        tempfile.TemporaryDirectory(prefix="hokusai-test-") as folder,
+        ContainerPostgres() if IN_CONTAINERS else EmbeddedPostgres(Path(folder)) as server,
+    ):
         yield server
 
 
