@@ -16,8 +16,9 @@ help:
 up: $(INSTALLED)
 	@exec $(BIN)/hokusai-auth up $(ARGS)
 
+# Much of the time is waiting for servers: two at once, each with servers of its own, the slow files first.
 test: $(INSTALLED)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

@@ -139,9 +139,10 @@ class ManagedProcess(ABC):
             self._pid_path.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """SIGSTOP: alive, but answering nothing until `resume`."""
+        """SIGSTOP: alive, but answering nothing until `resume`. Returns once every thread of it stands still."""
         if self._process:
             self._process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         if self._process:
