@@ -139,10 +139,11 @@ class ManagedProcess(ABC):
             self._pid_path.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """SIGSTOP: alive, but answering nothing until `resume`. Returns once every thread of it stands still."""
+        """SIGSTOP: alive, but answering nothing until `resume`. Returns once it stands still."""
         if self._process:
             self._process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            with suppress(ChildProcessError):  # it had ended already
+                os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         if self._process:
