@@ -84,7 +84,7 @@ class Edge:
             if not has_started and not limit.is_exceeded:
                 await _refuse(send_with_headers, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
             raise
-        if limit.is_exceeded:
+        if limit.is_exceeded and not has_started:
             await _refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from events.clock import Clock
-from events.errors import LogUnavailable
+from events.errors import LogUnavailable, WrongLog
 from events.lifecycle import Folded, Unreadable, fold
 from events.lineage import Applied, Ignored
 from events.log import LogReader, Record
@@ -78,8 +78,15 @@ class Follower:
 
         Returns once this worker may answer. Raises `WrongLog` or `LogUnavailable`.
         """
-        # The last record before each position is read again: it changes nothing, it proves that the log
-        # holds what the snapshot was made of, and its append time tells how late it is at least.
+        ends = await self._reader.end_offsets()
+        for partition, offset in positions.items():
+            if offset > ends.get(partition, 0):
+                raise WrongLog(
+                    f"the log ends at offset {ends.get(partition, 0)} in partition {partition}, the read "
+                    f"models at {offset}: restore the log, or drop the schema `projector` to fill it again"
+                )
+        # The last record before each position is read again: it changes nothing, and its append time tells
+        # how late it is at least.
         await self._reader.begin({partition: max(0, offset - 1) for partition, offset in positions.items()})
         await self._catch_up()
         seat = self._node.enter()
@@ -129,10 +136,11 @@ class Follower:
             self._count(record, folded)
             if folded.event is not None:
                 self._resolve(folded.event.id, folded)
-        if records:
-            if floor_clock:
-                self._clock.floor(max(record.timestamp for record in records) / 1000)
-            self._publish(self._reader.positions())
+        if records and floor_clock:
+            self._clock.floor(max(record.timestamp for record in records) / 1000)
+        # Marks of foreign transactions move the reader on without a record.
+        if (positions := self._reader.positions()) != self._applied:
+            self._publish(positions)
             self._note_freshness()
 
     def _resolve(self, event_id: str, folded: Folded) -> None:

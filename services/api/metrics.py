@@ -61,7 +61,9 @@ class Metrics:
         self._numbers: memoryview = memoryview(bytearray(COUNTERS * 8)).cast("q")
 
     def sit(self, seat: Seat) -> None:
-        """Count on the seat from now on."""
+        """Count on the seat from now on; sitting down again changes nothing."""
+        if self._numbers is seat.counters:
+            return
         for place, number in enumerate(self._numbers):
             kept = 0 if place < GAUGES else seat.counters[place]
             seat.counters[place] = kept + number

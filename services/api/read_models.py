@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ WAIT_SECONDS = 2.0
 #: For the wait and the query together.
 ANSWER_SECONDS = 4.0
 POLL_SECONDS = 0.003
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 QUERIES = load_queries("services.api")
 
@@ -165,7 +167,10 @@ class PostgresReadModels:
                 yield connection  # type: ignore[misc]
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise ReadModelUnavailable("The read model is being rebuilt, try again") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
+            # A right that is missing is no reason to stop validating either.
+            if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+                logger.exception("Postgres refuses to be read")
             raise ReadModelUnavailable("The read model is not available, try again") from error
 
 

@@ -99,11 +99,14 @@ async def test_a_start_from_a_snapshot_reads_no_more_than_the_last_record_again(
         assert b"hokusai_api_events_ignored_total 1.0" in exposition(worker.node)
 
 
-async def test_a_snapshot_of_more_than_the_log_holds_is_refused(log: MemoryLog, tmp_path: Path) -> None:
+@pytest.mark.parametrize("position", [1, 7])
+async def test_a_snapshot_of_more_than_the_log_holds_is_refused(
+    log: MemoryLog, tmp_path: Path, position: int
+) -> None:
     worker = build(tmp_path, log.reader(TOPIC), log)
 
     with pytest.raises(WrongLog):
-        await worker.follower.start({0: 7})
+        await worker.follower.start({0: position})
 
     worker.hasher.close()
 
