@@ -33,6 +33,7 @@ from services.api.liveness import Liveness
 from services.api.metrics import COUNTERS, Metrics
 from services.api.node import Node
 from services.api.ports import Ports, ReadModels, kafka_and_postgres
+from services.api.recognition import Recognition
 from services.api.routes import keys, operations
 from services.api.routes.validation import ValidationRoute
 from services.api.settings import ApiSettings
@@ -115,7 +116,8 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     error_handlers.register(api)
     api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
 
-    validator = KeyValidator(directory, fingerprints, hasher, clock, metrics)
+    recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
+    validator = KeyValidator(directory, fingerprints, recognition, clock)
     return Edge(ValidationRoute(api, validator, lambda: liveness.is_stale, metrics), metrics)
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from events.clock import Clock
 from services.api.addresses import is_allowed
 from services.api.directory import KeyDirectory, KnownKey
-from services.api.errors import HasherBusy
-from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, display_prefix, is_well_formed
-from services.api.metrics import Metrics
+from services.api.key_material import Fingerprints
 from services.api.platform_services import canonical_service
+from services.api.recognition import Recognition
 from services.api.verdict import Verdict
-
-FAILED_TRIES = 5
-FAILED_TRIES_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +29,14 @@ class KeyValidator:
         self,
         directory: KeyDirectory,
         fingerprints: Fingerprints,
-        hasher: Hasher,
+        recognition: Recognition,
         clock: Clock,
-        metrics: Metrics,
     ) -> None:
         self._find_by_fingerprint = directory.find
         self._fingerprints = fingerprints
         self._now = clock.seconds
-        self._recognise = Recognition(directory, fingerprints, hasher, clock, metrics).recognise
+        #: Where `find` finds nothing; see `Recognition.recognise`.
+        self.recognise = recognition.recognise
 
     def find(self, presented: bytes) -> KnownKey | None:
         """The key with this secret, by its fingerprint."""
@@ -50,13 +44,6 @@ class KeyValidator:
             if (known := self._find_by_fingerprint(fingerprint)) is not None:
                 return known
         return None
-
-    async def recognise(self, presented: bytes) -> KnownKey | None:
-        """The key with this secret, by bcrypt: only where a key exists that no pepper of today can find.
-
-        Raises `HasherBusy` when that can't be decided now.
-        """
-        return await self._recognise(presented)
 
     def judge_key(self, known: KnownKey) -> Verdict:
         """Whether the key lives, whatever it is wanted for."""
@@ -86,65 +73,3 @@ class KeyValidator:
         if settings.allowed_ips and not is_allowed(question.client_ip, known.networks):
             return Verdict.OUTSIDE_ALLOWLIST
         return Verdict.VALID
-
-
-class Recognition:
-    """Finds keys whose pepper is lost or retired: by what is visible of them, then by bcrypt, once.
-
-    bcrypt is slow, so a secret that is already being checked is not checked twice at once, and a visible
-    prefix gets a few failed tries a minute; beyond them the answer is "not now", never "no".
-    """
-
-    def __init__(
-        self,
-        directory: KeyDirectory,
-        fingerprints: Fingerprints,
-        hasher: Hasher,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> None:
-        self._directory = directory
-        self._fingerprints = fingerprints
-        self._hasher = hasher
-        self._clock = clock
-        self._metrics = metrics
-        self._under_way: dict[tuple[str, bytes], asyncio.Task[KnownKey | None]] = {}
-        self._failures: dict[str, list[float]] = {}
-
-    async def recognise(self, presented: bytes) -> KnownKey | None:
-        if not is_well_formed(presented):
-            return None
-        prefix = display_prefix(presented.decode())
-        if not self._candidates(prefix):
-            return None
-        attempt = (prefix, self._fingerprints.newest(presented))
-        if (check := self._under_way.get(attempt)) is None:
-            self._refuse_too_many_tries(prefix)
-            check = self._under_way[attempt] = asyncio.create_task(self._check(presented, *attempt))
-            check.add_done_callback(lambda _: self._under_way.pop(attempt))
-        # Shielded: a caller that hangs up must not cancel the check that others wait for.
-        return await asyncio.shield(check)
-
-    async def _check(self, presented: bytes, prefix: str, fingerprint: bytes) -> KnownKey | None:
-        for known in self._candidates(prefix):
-            self._metrics.bcrypt_check()
-            if await self._hasher.check(presented, known.key.bcrypt_hash):
-                self._directory.remember(fingerprint, known)
-                return known
-        self._failures.setdefault(prefix, []).append(self._clock.seconds())
-        return None
-
-    def _candidates(self, prefix: str) -> list[KnownKey]:
-        """The keys that this may be. A dead one is not worth a bcrypt: it is refused either way."""
-        now = self._clock.seconds()
-        return [known for known in self._directory.unverifiable(prefix) if now < known.active_until]
-
-    def _refuse_too_many_tries(self, prefix: str) -> None:
-        since = self._clock.seconds() - FAILED_TRIES_SECONDS
-        recent = [at for at in self._failures.get(prefix, ()) if at > since]
-        # Only prefixes of existing keys ever get here, so this can't grow beyond them.
-        self._failures[prefix] = recent
-        # Tries under way may fail yet: many at once are many tries.
-        under_way = sum(other == prefix for other, _ in self._under_way)
-        if len(recent) + under_way >= FAILED_TRIES:
-            raise HasherBusy("too many failed tries for keys that look like this")

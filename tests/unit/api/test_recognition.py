@@ -17,6 +17,7 @@ from services.api.errors import HasherBusy
 from services.api.hashing import Hasher
 from services.api.key_material import Fingerprints, Pepper, display_prefix
 from services.api.metrics import Metrics
+from services.api.recognition import Recognition
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
@@ -62,7 +63,9 @@ class Desk:
         self.time = ManualTime(NOW)
         self.fingerprints = Fingerprints([Pepper("2026", "a pepper of thirty-two characters")])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
-        self.validator = KeyValidator(self.directory, self.fingerprints, hasher, self.time.clock(), Metrics())
+        clock = self.time.clock()
+        recognition = Recognition(self.directory, self.fingerprints, hasher, clock, Metrics())
+        self.validator = KeyValidator(self.directory, self.fingerprints, recognition, clock)
 
     def knows(self, secret: bytes) -> Key:
         created = a_key_created(

@@ -14,6 +14,7 @@ from services.api.directory import KeyDirectory
 from services.api.hashing import Hasher
 from services.api.key_material import Fingerprints, Pepper, display_prefix, generate_key
 from services.api.metrics import Metrics
+from services.api.recognition import Recognition
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
@@ -33,7 +34,9 @@ class Desk:
         self.time = ManualTime(NOW)
         self.fingerprints = Fingerprints([PEPPER])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
-        self.validator = KeyValidator(self.directory, self.fingerprints, hasher, self.time.clock(), Metrics())
+        clock = self.time.clock()
+        recognition = Recognition(self.directory, self.fingerprints, hasher, clock, Metrics())
+        self.validator = KeyValidator(self.directory, self.fingerprints, recognition, clock)
 
     def knows(self, *keys: Key, parked: str | None = None) -> None:
         lineage = Lineage(keys[0].lineage_id, len(keys), keys)
@@ -299,7 +302,9 @@ def test_keys_work_on_under_an_older_pepper(desk: Desk) -> None:
     directory.put(Lineage(key.lineage_id, 1, (replace(key, fingerprint=under_older, pepper_id=older.id),)))
     hasher = Hasher(4)
 
-    validator = KeyValidator(directory, fingerprints, hasher, desk.time.clock(), Metrics())
+    clock = desk.time.clock()
+    recognition = Recognition(directory, fingerprints, hasher, clock, Metrics())
+    validator = KeyValidator(directory, fingerprints, recognition, clock)
     hasher.close()
 
     assert validator.find(secret) is directory.get(key.key_id)

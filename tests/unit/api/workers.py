@@ -25,6 +25,7 @@ from services.api.key_material import Fingerprints, Pepper
 from services.api.metrics import COUNTERS, Metrics
 from services.api.node import Node
 from services.api.read_models import Snapshot
+from services.api.recognition import Recognition
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.fakes import ManualTime
@@ -90,7 +91,8 @@ def build(
     commands = KeyCommands(
         log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )
-    validator = KeyValidator(directory, fingerprints, hasher, clock, metrics)
+    recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
+    validator = KeyValidator(directory, fingerprints, recognition, clock)
     return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
 
 
