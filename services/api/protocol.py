@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.api.edge import MAX_BODY_BYTES, SECURITY_HEADERS
 
-#: Request line and headers together, over however many packets. As much as a body may have.
+#: Request line and headers together, beyond the packet that they begin in. As much as a body may have.
 MAX_HEAD_BYTES = MAX_BODY_BYTES
 
 
@@ -20,16 +20,19 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._head_bytes = 0
         self._is_in_head = True
+        self._has_just_begun = False
 
     def data_received(self, data: bytes) -> None:
+        self._has_just_begun = False
         super().data_received(data)
-        if self._is_in_head:
+        # The packet in which a head begins may hold the end of the body before it.
+        if self._is_in_head and not self._has_just_begun:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request headers too large")
 
     def on_message_begin(self) -> None:
-        self._is_in_head = True
+        self._is_in_head = self._has_just_begun = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
