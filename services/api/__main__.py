@@ -22,7 +22,7 @@ from events.errors import LogUnavailable, SettingsError, WrongLog
 from events.log_identity import check_log
 from events.waiting import wait_for
 from services.api.app import create_app
-from services.api.errors import ReadModelUnavailable
+from services.api.liveness import confirm_log
 from services.api.protocol import GuardedProtocol
 from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
@@ -32,7 +32,10 @@ REFUSED = 2
 
 
 def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> int:
-    """Run until SIGTERM or SIGINT. 0: stopped cleanly; 2: refused to start, stderr says why in a sentence."""
+    """Run until SIGTERM or SIGINT. 0: stopped cleanly; 2: refused to start, stderr says why in a sentence.
+
+    3: a worker failed to start, the log says why.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = ApiSettings.from_environment(environment)
@@ -94,16 +97,13 @@ async def _refuse_another_log(settings: ApiSettings) -> None:
     read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
     await read_models.open()
     try:
-        known = await read_models.cluster_id()
-    except ReadModelUnavailable:
-        known = None
+        await wait_for(
+            f"Kafka at {settings.bootstrap_servers}",
+            lambda: confirm_log(read_models, functools.partial(check_log, settings, settings)),
+            (LogUnavailable,),
+        )
     finally:
         await read_models.close()
-    await wait_for(
-        f"Kafka at {settings.bootstrap_servers}",
-        lambda: check_log(settings, settings, known),
-        (LogUnavailable,),
-    )
 
 
 def _refuse(why: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -32,6 +32,9 @@ LOST_RACE = "API key was changed at the same time"
 WRITE_DEADLINE_SECONDS = 4.8
 #: Half of it belongs to the log: a key that was hashed later than that is not appended at all.
 HASHING_SHARE = 0.5
+
+#: A write on its way: where its record stands, and what the log makes of it.
+Append = asyncio.Task[tuple[Position, Folded]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class KeyCommands:
         self._clock = clock
         self._metrics = metrics
         self._source = source
-        self._unconfirmed: dict[str, asyncio.Task[tuple[Position, Folded]]] = {}
+        self._unconfirmed: dict[str, Append] = {}
 
     async def create(self, settings: KeySettings, user: Requester) -> Issue:
         """Issue the first key of a new lineage. Raises `OutcomeUnknown`, `HasherBusy`."""
@@ -168,17 +171,8 @@ class KeyCommands:
         return secret, IssuedKey(
             key_id=key_id,
             lineage_id=lineage_id,
-            name=settings.name,
-            user_id=settings.user_id,
-            service_id=settings.service_id,
-            environment=settings.environment,
-            scopes=settings.scopes,
-            allowed_ips=settings.allowed_ips,
-            rate_limit_per_hour=settings.rate_limit_per_hour,
-            monthly_prediction_limit=settings.monthly_prediction_limit,
-            billing_plan=settings.billing_plan,
+            **asdict(settings),
             expires_at=None if days is None else issued_at + timedelta(days=days),
-            lifetime_days=days,
             key_prefix=display_prefix(secret),
             bcrypt_hash=bcrypt_hash,
             fingerprint=self._fingerprints.newest(secret.encode()).hex(),
@@ -207,9 +201,9 @@ class KeyCommands:
         began = time.monotonic()
         try:
             async with asyncio.timeout(deadline - began):
-                await self._turn(event)
+                append = await self._turn(event)
                 # Shielded: what is on its way to the log arrives, whether or not the caller still waits.
-                position, folded = await asyncio.shield(self._unconfirmed[event.partitionkey])
+                position, folded = await asyncio.shield(append)
                 await self._node.applied(position.partition, position.offset)
         except (TimeoutError, LogUnavailable):
             raise OutcomeUnknown(key_id) from None
@@ -227,7 +221,7 @@ class KeyCommands:
         except TimeoutError:
             raise OutcomeUnknown(key_id) from None
 
-    async def _turn(self, event: KeyEvent) -> None:
+    async def _turn(self, event: KeyEvent) -> Append:
         """Start appending once no other write to the lineage is unconfirmed; one at a time."""
         lineage_id = event.partitionkey
         while (other := self._unconfirmed.get(lineage_id)) is not None:
@@ -235,9 +229,9 @@ class KeyCommands:
         lineage = self._directory.lineage(lineage_id)
         if lineage is not None and lineage.sequence >= event.sequence:
             raise WriteConflict(LOST_RACE)
-        append = asyncio.create_task(self._append(event))
-        self._unconfirmed[lineage_id] = append
+        append = self._unconfirmed[lineage_id] = asyncio.create_task(self._append(event))
         append.add_done_callback(lambda task: self._confirmed(lineage_id, task))
+        return append
 
     async def _append(self, event: KeyEvent) -> tuple[Position, Folded]:
         applied = self._follower.expect(event.id)
@@ -247,7 +241,7 @@ class KeyCommands:
         finally:
             self._follower.forget(event.id)
 
-    def _confirmed(self, lineage_id: str, append: asyncio.Task[tuple[Position, Folded]]) -> None:
+    def _confirmed(self, lineage_id: str, append: Append) -> None:
         del self._unconfirmed[lineage_id]
         # Asking for the error marks it as seen, also where the caller has given up.
         if not append.cancelled() and (error := append.exception()) is not None:

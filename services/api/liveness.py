@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from events.errors import LogUnavailable, WrongLog
 from services.api.errors import ReadModelUnavailable
 from services.api.follower import Follower
-from services.api.ports import ReadModels
+from services.api.ports import CheckLog, ReadModels
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ class Liveness:
         self,
         follower: Follower,
         read_models: ReadModels,
-        check_log: Callable[[str | None], Awaitable[str]],
+        check_log: CheckLog,
         max_staleness_seconds: float,
     ) -> None:
         self._follower = follower
@@ -69,8 +68,13 @@ class Liveness:
 
     async def confirm(self) -> None:
         """Raise `WrongLog` unless this is our log, `LogUnavailable` where it does not answer."""
-        try:
-            known = await self._read_models.cluster_id()
-        except ReadModelUnavailable:
-            known = None
-        await self._check_log(known)
+        await confirm_log(self._read_models, self._check_log)
+
+
+async def confirm_log(read_models: ReadModels, check_log: CheckLog) -> None:
+    """The same before there is a worker. Where Postgres is away any cluster is ours: the log has it all."""
+    try:
+        known = await read_models.cluster_id()
+    except ReadModelUnavailable:
+        known = None
+    await check_log(known)

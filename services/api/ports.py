@@ -18,6 +18,8 @@ from services.api.read_models import Page, PostgresReadModels, Snapshot
 from services.api.schemas import ApiKeyInfo
 from services.api.settings import ApiSettings
 
+CheckLog = Callable[[str | None], Awaitable[str]]
+
 
 class ReadModels(Protocol):
     """What the projector has made of the log. All but `is_reachable` raise `ReadModelUnavailable`."""
@@ -62,7 +64,7 @@ class Ports:
     log: EventLog
     reader: LogReader
     read_models: ReadModels
-    check_log: Callable[[str | None], Awaitable[str]]
+    check_log: CheckLog
     opened: Callable[[], AbstractAsyncContextManager[None]]
 
 

@@ -51,7 +51,7 @@ class PostgresReadModels:
 
     def __init__(self, database_url: str, topic: str) -> None:
         self._topic = topic
-        self._pool = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] = AsyncConnectionPool(
             database_url,
             min_size=1,
             max_size=4,
@@ -59,6 +59,7 @@ class PostgresReadModels:
             timeout=WAIT_SECONDS,
             check=AsyncConnectionPool.check_connection,
             kwargs={
+                "row_factory": dict_row,
                 "autocommit": True,
                 "connect_timeout": 3,
                 "options": "-c statement_timeout=10000 -c default_transaction_read_only=on",
@@ -163,8 +164,7 @@ class PostgresReadModels:
         """Driver errors stop here."""
         try:
             async with self._pool.connection() as connection:
-                connection.row_factory = dict_row  # type: ignore[assignment]
-                yield connection  # type: ignore[misc]
+                yield connection
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise ReadModelUnavailable("The read model is being rebuilt, try again") from error
         except psycopg.Error as error:

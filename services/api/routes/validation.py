@@ -18,7 +18,6 @@ PATH = "/api/v1/keys/validate"
 JSON = (b"content-type", b"application/json")
 RETRY_AFTER = (b"retry-after", b"1")
 QUESTION_FIELDS = ("service_id", "required_scope", "client_ip", "api_key")
-CREDENTIAL_HEADERS = (b"authorization", b"x-api-key")
 SCHEMES = (b"bearer", b"apikey")
 NOTHING: dict[str, object] = {}
 
@@ -29,7 +28,7 @@ class MalformedRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: the body, and the key that it is about if there is one."""
+    """What goes back: the verdict, which has the status, and the body."""
 
     verdict: Verdict
     body: bytes
