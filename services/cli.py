@@ -1,3 +1,5 @@
+"""The `hokusai-auth` command: what runs everything, each service alone, and what looks after the log."""
+
 from __future__ import annotations
 
 import os

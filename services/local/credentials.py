@@ -1,3 +1,5 @@
+"""The admin token and the peppers of a local stack: given, or made once and kept."""
+
 from __future__ import annotations
 
 import secrets

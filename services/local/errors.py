@@ -1,11 +1,14 @@
-from __future__ import annotations
+"""What can keep a local stack from running, each told in one sentence.
 
-# LocalStackError
-#   DataFolderUnusable   the data folder cannot be made, written or read
-#   DataFolderInUse      another `up` holds the data folder
-#   PortInUse            somebody else listens where we should
-#   PackagesUnreachable  Kafka's jars are not cached and cannot be fetched
-#   StartFailed          a program ended, or was not ready in time, when it should have started
+LocalStackError
+├── DataFolderUnusable    the data folder cannot be made, written or read
+├── DataFolderInUse       another `up` holds the data folder
+├── PortInUse             somebody else listens where we should
+├── PackagesUnreachable   Kafka's jars are not cached and cannot be fetched
+└── StartFailed           a program ended, or was not ready in time, when it should have started
+"""
+
+from __future__ import annotations
 
 
 class LocalStackError(Exception):

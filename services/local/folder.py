@@ -1,3 +1,5 @@
+"""The data folder: made where it is missing, and held by one `up` at a time."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager

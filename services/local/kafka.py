@@ -1,3 +1,5 @@
+"""Apache Kafka on this machine, from jars and a Java that come as packages."""
+
 from __future__ import annotations
 
 import base64

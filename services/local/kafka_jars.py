@@ -1,3 +1,5 @@
+"""Kafka's jars: fetched once, then at hand without a network."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,3 +1,5 @@
+"""What runs where, decided before anything is started."""
+
 from __future__ import annotations
 
 import sys

@@ -1,3 +1,5 @@
+"""Processes that a killed `up` has left behind: known again and ended."""
+
 from __future__ import annotations
 
 from contextlib import suppress

@@ -1,3 +1,5 @@
+"""A lock between processes."""
+
 from __future__ import annotations
 
 import fcntl

@@ -1,3 +1,5 @@
+"""Ports of the loopback address."""
+
 from __future__ import annotations
 
 import socket

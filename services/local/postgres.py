@@ -1,3 +1,5 @@
+"""PostgreSQL on this machine, from binaries that come as a package."""
+
 from __future__ import annotations
 
 import hashlib

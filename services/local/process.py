@@ -1,3 +1,5 @@
+"""A process that is ours: started, asked, stopped, killed, paused."""
+
 from __future__ import annotations
 
 import os

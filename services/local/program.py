@@ -1,3 +1,5 @@
+"""What a process runs, and how it is started."""
+
 from __future__ import annotations
 
 import functools

@@ -1,3 +1,5 @@
+"""The steps of starting up, as people see them: live on a terminal, plain lines elsewhere."""
+
 from __future__ import annotations
 
 import time

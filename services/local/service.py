@@ -1,3 +1,5 @@
+"""One of our services as a child process."""
+
 from __future__ import annotations
 
 import http.client

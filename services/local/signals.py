@@ -1,3 +1,5 @@
+"""When a signal interrupts, and when it has to wait."""
+
 from __future__ import annotations
 
 import signal

@@ -1,3 +1,5 @@
+"""`stack.json`: where everything of a running stack is."""
+
 from __future__ import annotations
 
 import json

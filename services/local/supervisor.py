@@ -1,3 +1,5 @@
+"""Keeps processes running, and says what died."""
+
 from __future__ import annotations
 
 import time

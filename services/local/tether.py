@@ -1,3 +1,5 @@
+"""Ties a process to the life of its parent, before it becomes what it is to run."""
+
 from __future__ import annotations
 
 import ctypes

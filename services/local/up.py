@@ -1,3 +1,5 @@
+"""Everything on one machine, in order: servers, topics, services, until it is told to stop."""
+
 from __future__ import annotations
 
 import asyncio
