@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.api.edge import MAX_BODY_BYTES, SECURITY_HEADERS
 
-#: Request line and headers together, beyond the packet that they begin in. As much as a body may have.
+#: Request line and headers together, over however many packets. As much as a body may have.
 MAX_HEAD_BYTES = MAX_BODY_BYTES
 
 
@@ -20,25 +20,29 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._head_bytes = 0
         self._is_in_head = True
-        self._has_just_begun = False
+        self._has_request_ended = False
 
     def data_received(self, data: bytes) -> None:
-        self._has_just_begun = False
+        self._has_request_ended = False
         super().data_received(data)
-        # The packet in which a head begins may hold the end of the body before it.
-        if self._is_in_head and not self._has_just_begun:
+        # A packet that ends one request and begins another may hold a whole body: it is not charged.
+        if self._is_in_head and not self._has_request_ended:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request headers too large")
 
     def on_message_begin(self) -> None:
-        self._is_in_head = self._has_just_begun = True
+        self._is_in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._has_request_ended = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer and hang up: where the request begins and ends is not known any more."""
