@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from services.api.edge import MAX_BODY_BYTES, Edge
 from services.api.metrics import Metrics
@@ -213,3 +213,24 @@ class TestAccessLog:
             "GET /api/v1/keys/{key_id} 404",
             "POST /api/v1/keys 401",
         ]
+
+
+async def test_an_answer_that_has_begun_is_not_followed_by_another() -> None:
+    """One that needs no body may have begun when the body turns out to be too large."""
+
+    async def hasty(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["more_body"]:
+            pass
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x" * 1024, "more_body": True}
+
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await Edge(hasty, Metrics())({"type": "http", "path": "/", "headers": []}, receive, send)
+
+    assert sent == ["http.response.start"]

@@ -349,3 +349,27 @@ class BrokenReader(UnsteadyReader):
 
     async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
         raise WrongLog("its head was deleted")
+
+
+class MarkedReader(UnsteadyReader):
+    """Passes the mark of a foreign transaction at the end of a partition: it moves on without a record."""
+
+    has_mark = False
+
+    async def end_offsets(self, timeout_seconds: float = 5.0) -> Mapping[int, int]:
+        return self._past_the_mark(await super().end_offsets(timeout_seconds))
+
+    def positions(self) -> Mapping[int, int]:
+        return self._past_the_mark(super().positions())
+
+    def _past_the_mark(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        return {partition: offset + self.has_mark for partition, offset in offsets.items()}
+
+
+async def test_the_mark_of_a_transaction_makes_nobody_stale(log: MemoryLog, tmp_path: Path) -> None:
+    time = ManualTime(NOW)
+    reader = MarkedReader(log.reader(TOPIC))
+    async with following(build(tmp_path, reader, log, time)) as worker:
+        reader.has_mark = True
+        time.pass_by(20)
+        await eventually(lambda: worker.follower.staleness_seconds < 1)

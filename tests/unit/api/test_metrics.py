@@ -135,3 +135,13 @@ def test_gauges_show_the_largest_of_the_living_workers(tmp_path: Path) -> None:
 
     assert (found["hokusai_api_keys"], found["hokusai_api_parked_lineages"]) == (10, 2)
     assert found["hokusai_api_unverifiable_keys"] == 4
+
+
+def test_sitting_down_again_counts_nothing_twice(tmp_path: Path) -> None:
+    """A start is tried again when Kafka goes away in the middle of it."""
+    metrics, node, seat = a_worker(tmp_path)
+    metrics.verdict(Verdict.VALID)
+
+    metrics.sit(seat)
+
+    assert samples(node)["hokusai_api_validations_total{verdict=valid}"] == 1
