@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from events.errors import UnreadableRecord
 from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
+from events.totals import HourlyUsage, StatementClosed, WindowCount
 from events.usage import KeyUsed
 
 Event = KeyEvent | KeyUsed
+Total = HourlyUsage | WindowCount | StatementClosed
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 #: From the type of an older version to the pure function that makes the next version of it.
@@ -22,12 +24,16 @@ UPCASTERS: Mapping[str, Upcaster] = {}
 #: What a writer may leave to its defaults and a record must state: the default is another at each reading.
 STATED = frozenset({"specversion", "id", "time"})
 
-_CURRENT: TypeAdapter[Event] = TypeAdapter(
+_EVENT: TypeAdapter[Event] = TypeAdapter(
     Annotated[KeyCreated | KeyRotated | KeyRevoked | KeyUsed, Field(discriminator="type")]
 )
+_TOTAL: TypeAdapter[Total] = TypeAdapter(
+    Annotated[HourlyUsage | WindowCount | StatementClosed, Field(discriminator="type")]
+)
+T = TypeVar("T", Event, Total)
 
 
-def encode(event: Event) -> bytes:
+def encode(event: Event | Total) -> bytes:
     """Structured CloudEvents JSON, UTF-8. Absent attributes are left out, as CloudEvents asks."""
     return event.model_dump_json(exclude_none=True).encode()
 
@@ -38,23 +44,32 @@ def decode(value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS) -
     Nothing is converted or filled in: what the JSON Schemas refuse is refused here, unknown fields aside.
     Raises `UnreadableRecord` for anything else, naming the place but never the content.
     """
+    return _decode(_EVENT, value, upcasters)
+
+
+def decode_total(value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Total:
+    """The same for what processors announce: `usage.hourly`, `ratelimit.counters`, `billing.statements`."""
+    return _decode(_TOTAL, value, upcasters)
+
+
+def _decode(adapter: TypeAdapter[T], value: bytes | None, upcasters: Mapping[str, Upcaster]) -> T:
     if value is None:
         raise UnreadableRecord("no value")
     try:
-        return _read(value)
+        return _read(adapter, value)
     except ValidationError as today:
         older = _lift(value, upcasters)
         if older is None:
             raise UnreadableRecord(_reason(today)) from None
     try:
-        return _read(older)
+        return _read(adapter, older)
     except ValidationError as error:
         raise UnreadableRecord(_reason(error)) from None
 
 
-def _read(value: bytes) -> Event:
-    event = _CURRENT.validate_json(value, strict=True, extra="ignore")
-    if unstated := STATED - event.model_fields_set:
+def _read(adapter: TypeAdapter[T], value: bytes) -> T:
+    event = adapter.validate_json(value, strict=True, extra="ignore")
+    if unstated := (STATED & type(event).model_fields.keys()) - event.model_fields_set:
         raise UnreadableRecord(f"{event.type}.{min(unstated)}: missing")
     return event
 

@@ -35,18 +35,23 @@ class Fact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Envelope(Fact):
-    """CloudEvents context attributes. `type`, `data` and the meaning of `subject` come with each event.
+class CloudEvent(Fact):
+    """The attributes that every event has. `type`, `subject`, `partitionkey` and `data` come with each.
 
-    `partitionkey` is the record key. `actor` is who caused the event, `correlationid` the request that did.
+    `partitionkey` is the record key.
     """
 
     specversion: Literal["1.0"] = "1.0"
     id: Text = Field(default_factory=lambda: str(uuid_utils.uuid7()))
     source: Text
-    subject: KeyId
     time: UtcTime = Field(default_factory=lambda: datetime.now(UTC))
     datacontenttype: Literal["application/json"] = "application/json"
+
+
+class Envelope(CloudEvent):
+    """What happened to a key. `actor` is who caused it, `correlationid` the request that did."""
+
+    subject: KeyId
     partitionkey: KeyId
     actor: Text
     correlationid: Text | None = None

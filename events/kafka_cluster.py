@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  #
 from aiokafka.errors import UnknownTopicOrPartitionError, for_code  # type: ignore[import-untyped]
 from aiokafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
 
-from events.kafka_clients import REQUEST_TIMEOUT_MS, administration, running
+from events.kafka_clients import REQUEST_TIMEOUT_MS, administration, log_unavailable, running
 from events.settings import KafkaSettings
 from events.topics import Topic
 
@@ -69,6 +69,14 @@ async def first_offsets(kafka: KafkaSettings, topics: Iterable[Topic]) -> Mappin
     """Where each partition begins, by topic name and partition. Raises aiokafka's errors."""
     async with _asking_for_offsets(kafka, topics) as (consumer, partitions):
         offsets = await consumer.beginning_offsets(partitions)
+    return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
+
+
+async def end_offsets(kafka: KafkaSettings, topics: Iterable[Topic]) -> Mapping[tuple[str, int], int]:
+    """Where each partition ends, by topic name and partition. Raises `LogUnavailable`."""
+    with log_unavailable("the log does not say where it ends"):
+        async with _asking_for_offsets(kafka, topics) as (consumer, partitions):
+            offsets = await consumer.end_offsets(partitions)
     return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from events.errors import WrongLog
 from events.kafka_clients import administration, log_unavailable
@@ -13,10 +14,17 @@ from events.topic_differences import topic_differences
 from events.topics import KEEP_EVERYTHING, Topic, Topics
 
 
+class LogIdentity(NamedTuple):
+    """Which log: the cluster, and its lifecycle topic, which tells the environments of a cluster apart."""
+
+    cluster_id: str
+    lifecycle_topic: str
+
+
 async def check_log(
-    kafka: KafkaSettings, topics: Topics, known_cluster_id: str | None, timeout_seconds: float = 10.0
-) -> str:
-    """Return the cluster's id if this is our log: the known cluster (None: any), and nothing lost or moved.
+    kafka: KafkaSettings, topics: Topics, known: LogIdentity | None, timeout_seconds: float = 10.0
+) -> LogIdentity:
+    """Return which log this is if it is ours: the known one (None: any), with nothing lost or moved.
 
     Every topic exists with the partitions it was born with; an event store holds each record since offset
     0 and keeps it for ever. Raises `WrongLog`, which names all that is wrong and how to repair it, and
@@ -26,21 +34,27 @@ async def check_log(
         async with asyncio.timeout(timeout_seconds):
             async with administration(kafka) as admin:
                 cluster = await describe(admin, topics.all())
-            if known_cluster_id not in (None, cluster.cluster_id):
-                raise WrongLog(_another_cluster(kafka, cluster.cluster_id, known_cluster_id))
+            found = LogIdentity(cluster.cluster_id, topics.lifecycle.name)
+            if known not in (None, found):
+                raise WrongLog(_another_log(kafka, found, known))
             problems = list(_altered(kafka, topics, cluster))
             stores = [topic for topic in topics.all() if _is_whole_store(topic, cluster)]
             problems += _forgotten(await first_offsets(kafka, stores))
     if problems:
         raise WrongLog("; ".join(problems))
-    return cluster.cluster_id
+    return found
 
 
-def _another_cluster(kafka: KafkaSettings, found: str, known: str | None) -> str:
+def _another_log(kafka: KafkaSettings, found: LogIdentity, known: LogIdentity) -> str:
+    if found.cluster_id == known.cluster_id:
+        return (
+            f"the log is {found.lifecycle_topic}, but the database was filled from {known.lifecycle_topic}: "
+            "correct KAFKA_TOPIC_PREFIX or DATABASE_URL, each environment needs a database of its own"
+        )
     return (
-        f"the log at {kafka.bootstrap_servers} is that of Kafka cluster {found}, but the database was filled "
-        f"from cluster {known}: correct KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL, or, if this is the right "
-        "log, drop the database's schemas and let them be filled again"
+        f"the log at {kafka.bootstrap_servers} is that of Kafka cluster {found.cluster_id}, but the database "
+        f"was filled from cluster {known.cluster_id}: correct KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL, or, if "
+        "this is the right log, drop the database's schemas and let them be filled again"
     )
 
 

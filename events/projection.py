@@ -45,7 +45,9 @@ class Projection(Protocol):
     @property
     def topic(self) -> str: ...
     @property
-    def dead_letter_topic(self) -> str: ...
+    def dead_letter_topic(self) -> str | None:
+        """Where records go that somebody has to look at; None: `apply` names none."""
+        ...
 
     async def apply(
         self, connection: AsyncConnection[Any], records: Sequence[Record]
@@ -61,7 +63,10 @@ class Projection(Protocol):
 class ProjectionMetrics(Protocol):
     """What a runner tells about its work."""
 
-    def batch_applied(self, partition: int, records: int, seconds: float) -> None: ...
+    def batch_applied(self, partition: int, records: int, seconds: float, age_seconds: float) -> None:
+        """`seconds` from the batch in hand to its commit; `age_seconds` since its first record's append."""
+        ...
+
     def lag(self, partition: int, records: int) -> None: ...
     def partition_lost(self, partition: int) -> None: ...
     def stale_owner(self, partition: int) -> None: ...
@@ -143,7 +148,8 @@ class ProjectionRunner:
                 self._metrics.stale_owner(claim.partition)
             return
         claim.next_offset = batch.next_offset
-        self._metrics.batch_applied(claim.partition, len(batch.records), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        self._metrics.batch_applied(claim.partition, len(batch.records), seconds, _age_seconds(batch))
         for letter in letters:
             self._metrics.dead_letter(letter.reason)
 
@@ -153,8 +159,9 @@ class ProjectionRunner:
         async with self._pool.connection() as connection, connection.transaction():
             await advance(connection, batch.claim, batch.next_offset)
             letters = await self._projection.apply(connection, batch.records)
-            # Before the commit: a dead letter may repeat, but is never missing.
-            await append_dead_letters(self._log, self._projection.dead_letter_topic, letters)
+            if self._projection.dead_letter_topic is not None:
+                # Before the commit: a dead letter may repeat, but is never missing.
+                await append_dead_letters(self._log, self._projection.dead_letter_topic, letters)
         return letters
 
     async def _report(self) -> None:
@@ -168,6 +175,10 @@ class ProjectionRunner:
                     self._heard_at = time.monotonic()
             except (LogUnavailable, TimeoutError) as error:
                 logger.debug("%s: no report to Kafka: %s", self._projection.name, error)
+
+
+def _age_seconds(batch: Batch) -> float:
+    return time.time() - batch.records[0].timestamp / 1000 if batch.records else 0.0
 
 
 async def _patience(stopping: asyncio.Event) -> None:

@@ -22,3 +22,17 @@ async def run_together(*activities: Coroutine[Any, Any, None]) -> None:
     for task in tasks:
         if task in ended:
             task.result()
+
+
+async def run_all(*activities: Coroutine[Any, Any, None]) -> None:
+    """Run them until all have ended; the first that raises ends the others, and its very error is raised."""
+    tasks = [asyncio.create_task(activity) for activity in activities]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task in ended:
+            task.result()

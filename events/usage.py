@@ -6,7 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from events.envelope import NO_NUL, Count, Envelope, Fact, KeyId, Text
+from events.envelope import NO_NUL, Envelope, Fact, KeyId, Text
+
+#: More of it in one request is no use but a mistake: a day, and a billion predictions.
+LONGEST_MS = 86_400_000
+MOST_PREDICTIONS = 1_000_000_000
+
+Milliseconds = Annotated[float, Field(ge=0, le=LONGEST_MS, allow_inf_nan=False)]
 
 
 class Usage(Fact):
@@ -16,9 +22,9 @@ class Usage(Fact):
     service_id: Text
     endpoint: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=NO_NUL)]
     status_code: Annotated[int, Field(ge=0, le=999)]
-    response_time_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    predictions_count: Count = 0
-    compute_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    response_time_ms: Milliseconds
+    predictions_count: Annotated[int, Field(ge=0, le=MOST_PREDICTIONS)] = 0
+    compute_ms: Milliseconds = 0
 
 
 class KeyUsed(Envelope):

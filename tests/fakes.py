@@ -11,6 +11,7 @@ from events.errors import LogUnavailable
 from events.lifecycle import fold
 from events.lineage import Key, Lineage
 from events.log import LogReader, Position, Record
+from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from events.topics import Topic
 from services.api.errors import ReadModelUnavailable
@@ -114,19 +115,24 @@ class UnsteadyReader:
 class MemoryReadModels:
     """The api's `ReadModels`, folded anew from the log at every question. It can be away, or lag behind."""
 
-    def __init__(self, log: MemoryLog, topic: Topic, cluster_id: str | None = "memory") -> None:
+    def __init__(
+        self,
+        log: MemoryLog,
+        topic: Topic,
+        known: LogIdentity | None = LogIdentity("memory", "keys.lifecycle"),
+    ) -> None:
         self._log = log
         self._topic = topic
-        self._cluster_id = cluster_id
+        self._known_log = known
         self.is_away = False
         self.is_behind = False
 
     async def is_reachable(self) -> bool:
         return not self.is_away
 
-    async def cluster_id(self) -> str | None:
+    async def known_log(self) -> LogIdentity | None:
         self._answer()
-        return self._cluster_id
+        return self._known_log
 
     async def snapshot(self) -> Snapshot:
         self._answer()

@@ -72,9 +72,9 @@ class Liveness:
 
 
 async def confirm_log(read_models: ReadModels, check_log: CheckLog) -> None:
-    """The same before there is a worker. Where Postgres is away any cluster is ours: the log has it all."""
+    """The same before there is a worker. Where Postgres is away any log is ours: the log has it all."""
     try:
-        known = await read_models.cluster_id()
+        known = await read_models.known_log()
     except ReadModelUnavailable:
         known = None
     await check_log(known)

@@ -12,13 +12,13 @@ from typing import Protocol
 from events.errors import LogUnavailable
 from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.log import EventLog, LogReader
-from events.log_identity import check_log
+from events.log_identity import LogIdentity, check_log
 from events.waiting import wait_for
 from services.api.read_models import Page, PostgresReadModels, Snapshot
 from services.api.schemas import ApiKeyInfo
 from services.api.settings import ApiSettings
 
-CheckLog = Callable[[str | None], Awaitable[str]]
+CheckLog = Callable[[LogIdentity | None], Awaitable[LogIdentity]]
 
 
 class ReadModels(Protocol):
@@ -28,8 +28,8 @@ class ReadModels(Protocol):
         """Whether questions are answered now."""
         ...
 
-    async def cluster_id(self) -> str | None:
-        """The cluster that the read models were built from, or None where nothing was built yet."""
+    async def known_log(self) -> LogIdentity | None:
+        """The log that the read models were built from, or None where nothing was built yet."""
         ...
 
     async def snapshot(self) -> Snapshot:
@@ -56,7 +56,7 @@ class ReadModels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """`check_log` raises `WrongLog` unless the log is that of the given cluster (None: any).
+    """`check_log` raises `WrongLog` unless the log is the given one (None: any).
 
     Nothing else may be used before `opened` is entered; it waits for a log that is away, and closes all.
     """

@@ -1,6 +1,6 @@
 -- name: identity
--- The cluster whose log the read models were built from.
-SELECT cluster_id FROM projector.identity;
+-- The log that the read models were built from.
+SELECT cluster_id, lifecycle_topic FROM projector.identity;
 
 -- name: positions
 -- The next offset that the projection of a topic will read, for every partition it has begun.

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 from events.lineage import Key, KeySettings, Lineage
+from events.log_identity import LogIdentity
 from events.queries import load_queries
 from services.api.errors import ReadModelUnavailable
 from services.api.schemas import ApiKeyInfo
@@ -75,19 +76,19 @@ class PostgresReadModels:
     async def is_reachable(self) -> bool:
         """Whether Postgres answers, and has the views."""
         try:
-            await self.cluster_id()
+            await self.known_log()
         except ReadModelUnavailable:
             return False
         return True
 
-    async def cluster_id(self) -> str | None:
-        """The cluster that the read models were built from, or None where nothing was built yet."""
-        return await _in_time(self._cluster_id())
+    async def known_log(self) -> LogIdentity | None:
+        """The log that the read models were built from, or None where nothing was built yet."""
+        return await _in_time(self._known_log())
 
-    async def _cluster_id(self) -> str | None:
+    async def _known_log(self) -> LogIdentity | None:
         async with self._connection() as connection:
             row = await (await connection.execute(QUERIES["identity"])).fetchone()
-        return row["cluster_id"] if row else None
+        return LogIdentity(**row) if row else None
 
     async def snapshot(self) -> Snapshot:
         """What the projector has made of the log so far."""

@@ -1,26 +1,6 @@
 -- The read models of the log. All of it can be dropped: the projector fills it again, row for row.
 -- No column holds a processing time, or anything else that is not a function of the records.
 
-CREATE SCHEMA projector;
-
-CREATE TABLE projector.schema_version (version integer NOT NULL);
-
--- Whose log the rows below were made from.
-CREATE TABLE projector.log_identity (
-    cluster_id text    NOT NULL,
-    only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row)
-);
-
--- How far each partition is applied, and which claim may apply more of it (see events/projection.sql).
-CREATE TABLE projector.projection_offset (
-    projection  text    NOT NULL,
-    topic       text    NOT NULL,
-    partition   integer NOT NULL,
-    next_offset bigint  NOT NULL,
-    owner_epoch bigint  NOT NULL,
-    PRIMARY KEY (projection, topic, partition)
-) WITH (fillfactor = 10);  -- every batch updates a row: leave room for that beside it
-
 CREATE TABLE projector.lineage (
     lineage_id uuid   PRIMARY KEY,
     sequence   bigint NOT NULL,
@@ -77,16 +57,128 @@ CREATE TABLE projector.key_event (
 );
 CREATE INDEX key_event_of_lineage ON projector.key_event (lineage_id, sequence);
 
--- What others read. Nothing tells about use yet.
+-- Who has been counted: the identity of a use is (key_id, event_id), within a day of its own time. One
+-- partition a day of event time, made when the first event of the day comes, dropped when no event that
+-- counts can be of that day any more.
+CREATE TABLE projector.usage_identity (
+    day      date NOT NULL,
+    key_id   uuid NOT NULL,
+    event_id text NOT NULL,
+    PRIMARY KEY (day, key_id, event_id)
+) PARTITION BY RANGE (day);
+
+-- The broker's time of the newest record applied, by partition of keys.usage.
+CREATE TABLE projector.usage_progress (
+    partition   integer     PRIMARY KEY,
+    appended_at timestamptz NOT NULL
+);
+
+-- Sums of distinct events. Times are in microseconds, so that a sum does not depend on its order.
+-- `requests` is the number of distinct events: the revision of the row.
+CREATE TABLE projector.usage_hour (
+    key_id           uuid        NOT NULL,
+    hour             timestamptz NOT NULL,
+    lineage_id       uuid        NOT NULL,
+    requests         bigint      NOT NULL,
+    errors           bigint      NOT NULL,
+    predictions      bigint      NOT NULL,
+    compute_us       bigint      NOT NULL,
+    response_time_us bigint      NOT NULL,
+    PRIMARY KEY (key_id, hour)
+);
+CREATE INDEX usage_hour_of_lineage ON projector.usage_hour (lineage_id, hour);
+
+CREATE TABLE projector.usage_endpoint_month (
+    key_id           uuid   NOT NULL,
+    month            date   NOT NULL,
+    endpoint         text   NOT NULL,
+    lineage_id       uuid   NOT NULL,
+    requests         bigint NOT NULL,
+    errors           bigint NOT NULL,
+    predictions      bigint NOT NULL,
+    compute_us       bigint NOT NULL,
+    response_time_us bigint NOT NULL,
+    PRIMARY KEY (key_id, month, endpoint)
+);
+CREATE INDEX usage_endpoint_month_of_lineage ON projector.usage_endpoint_month (lineage_id, month);
+
+-- By the service that reported the use. A row for each partition of keys.usage, so that processes that
+-- apply different partitions never wait for each other.
+CREATE TABLE projector.usage_service_day (
+    day              date    NOT NULL,
+    service_id       text    NOT NULL,
+    partition        integer NOT NULL,
+    requests         bigint  NOT NULL,
+    errors           bigint  NOT NULL,
+    predictions      bigint  NOT NULL,
+    compute_us       bigint  NOT NULL,
+    response_time_us bigint  NOT NULL,
+    PRIMARY KEY (day, service_id, partition)
+);
+
+CREATE TABLE projector.usage_last (
+    key_id       uuid        PRIMARY KEY,
+    last_used_at timestamptz NOT NULL
+);
+
+-- What usage.hourly last said about a row, as the projection of that very topic saw it.
+CREATE TABLE projector.usage_published (
+    key_id   uuid        NOT NULL,
+    hour     timestamptz NOT NULL,
+    revision bigint      NOT NULL,
+    PRIMARY KEY (key_id, hour)
+);
+
+-- Rows that usage.hourly has not been seen to have. `taken_until`: somebody is sending it until then.
+CREATE TABLE projector.usage_unpublished (
+    key_id      uuid        NOT NULL,
+    hour        timestamptz NOT NULL,
+    revision    bigint      NOT NULL,
+    taken_until timestamptz,
+    PRIMARY KEY (key_id, hour)
+);
+
+-- What each node has counted in a clock hour (hours since 1970), and when keys were last admitted. Kept for
+-- three hours, so these two are no function of the log.
+CREATE TABLE projector.rate_window (
+    lineage_id uuid   NOT NULL,
+    hour       bigint NOT NULL,
+    node_id    text   NOT NULL,
+    kind       text   NOT NULL,
+    count      bigint NOT NULL,
+    PRIMARY KEY (hour, lineage_id, node_id)
+);
+
+CREATE TABLE projector.key_activity (
+    key_id       uuid        PRIMARY KEY,
+    last_used_at timestamptz NOT NULL
+);
+
+-- What others read.
 CREATE VIEW projector.keys AS
-    SELECT key.*, lineage.sequence, lineage.parked, NULL::timestamptz AS last_used_at
-    FROM projector.key JOIN projector.lineage USING (lineage_id);
+    SELECT key.*, lineage.sequence, lineage.parked,
+           greatest(usage_last.last_used_at, key_activity.last_used_at) AS last_used_at
+    FROM projector.key JOIN projector.lineage USING (lineage_id)
+    LEFT JOIN projector.usage_last USING (key_id)
+    LEFT JOIN projector.key_activity USING (key_id);
 
 CREATE VIEW projector.lineages AS
     SELECT lineage_id, sequence, parked FROM projector.lineage;
 
-CREATE VIEW projector.positions AS
-    SELECT topic, partition, next_offset FROM projector.projection_offset;
+CREATE VIEW projector.usage_hours AS
+    SELECT key_id, hour, lineage_id, requests, errors, predictions, compute_us, response_time_us
+    FROM projector.usage_hour;
 
-CREATE VIEW projector.identity AS
-    SELECT cluster_id FROM projector.log_identity;
+CREATE VIEW projector.usage_months AS
+    SELECT key_id, month, endpoint, lineage_id, requests, errors, predictions, compute_us, response_time_us
+    FROM projector.usage_endpoint_month;
+
+CREATE VIEW projector.usage_days AS
+    SELECT day, service_id, sum(requests)::bigint AS requests, sum(errors)::bigint AS errors,
+           sum(predictions)::bigint AS predictions, sum(compute_us)::bigint AS compute_us,
+           sum(response_time_us)::bigint AS response_time_us
+    FROM projector.usage_service_day
+    GROUP BY day, service_id;
+
+CREATE VIEW projector.rate_windows AS
+    SELECT lineage_id, hour, node_id, kind, count FROM projector.rate_window;

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from events.database_url import DatabaseUrl
-from events.topics import LogSettings
+from events.keeper.settings import KeeperSettings
 
 
-class ProjectorSettings(LogSettings):
+class ProjectorSettings(KeeperSettings):
     """Settings of `hokusai-auth projector`: its own, the log's and the topics', all checked at once."""
 
-    database_url: DatabaseUrl = Field(alias="DATABASE_URL", repr=False)
-    metrics_host: str = Field(default="127.0.0.1", alias="METRICS_HOST", min_length=1)
     metrics_port: int = Field(default=9101, alias="METRICS_PORT", ge=1, le=65535)
     group: str = Field(
         default="projector",
@@ -29,9 +24,3 @@ class ProjectorSettings(LogSettings):
         le=300,
         description="how long a silent projector keeps its partitions",
     )
-    log_check_seconds: float = Field(default=60.0, alias="LOG_CHECK_SECONDS", gt=0)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
-
-    def group_id(self, projection: str) -> str:
-        """The consumer group of a projection, apart from those of other prefixes."""
-        return f"{self.prefix}{self.group}.{projection}"

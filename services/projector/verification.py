@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import AsyncConnection, IsolationLevel
 
 from events.kafka_log import KafkaLogReader
+from events.keeper.database import connect
 from events.lifecycle import Folded
 from events.lineage import Lineage
 from events.log import LogReader, Record
 from events.queries import load_queries
 from events.settings import KafkaSettings
 from events.topics import Topics
-from services.projector.database import connect
 from services.projector.replay import replay
 from services.projector.rows import Row, event_row, key_rows, lineage_row
 
@@ -41,7 +41,7 @@ async def verify(
     psycopg's errors (`UndefinedTable`: there is no projection to verify).
     """
     async with (
-        await connect(database_url) as connection,
+        await connect(database_url, "projector") as connection,
         KafkaLogReader(kafka, topics.lifecycle) as reader,
     ):
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)

@@ -14,6 +14,7 @@ import pytest
 
 from events.claims import advance, claim_partition
 from events.codec import encode
+from events.keeper.schema import prepare_schema, remember_log
 from events.keys import KeyCreated, KeyEvent
 from events.lifecycle import fold
 from events.lineage import Lineage
@@ -26,7 +27,7 @@ from services.api.ports import ReadModels
 from services.api.read_models import Page, PostgresReadModels
 from services.api.schemas import ApiKeyInfo
 from services.projector.keys import KeysProjection
-from services.projector.schema import prepare_schema, remember_cluster_id
+from services.projector.schema import projector_schema
 from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated, fresh_id
 from tests.fakes import MemoryReadModels
 
@@ -84,8 +85,8 @@ async def _in_postgres(log: MemoryLog, database_url: str) -> AsyncIterator[Subje
     async with await psycopg.AsyncConnection.connect(
         database_url, autocommit=True, options="-c search_path=projector"
     ) as connection:
-        await prepare_schema(connection)
-        await remember_cluster_id(connection, "the cluster")
+        await prepare_schema(connection, projector_schema())
+        await remember_log(connection, LogIdentity("the cluster", "keys.lifecycle"))
         projection = Projected(log, connection)
         await projection.catch_up()
         yield Subject(read_models, log, projection.catch_up)
@@ -283,7 +284,7 @@ async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Su
 
 
 async def test_whose_log_it_was_is_known(subject: Subject) -> None:
-    assert await subject.read_models.cluster_id() == "the cluster"
+    assert await subject.read_models.known_log() == LogIdentity("the cluster", "keys.lifecycle")
     assert await subject.read_models.is_reachable()
 
 
@@ -326,7 +327,7 @@ class TestPostgresAlone:
         read_models = PostgresReadModels(database_url, TOPIC.name)
         await read_models.open()
         try:
-            for question in (read_models.cluster_id, read_models.snapshot):
+            for question in (read_models.known_log, read_models.snapshot):
                 with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
                     await question()
             with pytest.raises(ReadModelUnavailable, match="being rebuilt"):

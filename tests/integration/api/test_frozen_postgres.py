@@ -20,7 +20,7 @@ async def test_reads_are_given_up_in_time(own_postgres: EmbeddedPostgres) -> Non
     read_models = PostgresReadModels(own_postgres.database_url, "keys.lifecycle")
     await read_models.open()
     with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
-        await read_models.cluster_id()
+        await read_models.known_log()
     with frozen(own_postgres):
         began = time.monotonic()
         assert not await read_models.is_reachable()

@@ -248,14 +248,14 @@ async def test_waiting_for_the_log_ends_when_its_broker_is_back(
     shaken_kafka: EmbeddedKafka, shaken_settings: KafkaSettings, shaken_topics: Topics
 ) -> None:
     """While it starts it may answer anything, but never that this is another log."""
-    cluster_id = await check_log(shaken_settings, shaken_topics, None)
+    known = await check_log(shaken_settings, shaken_topics, None)
     await asyncio.to_thread(shaken_kafka.kill)
-    check = partial(check_log, shaken_settings, shaken_topics, cluster_id)
+    check = partial(check_log, shaken_settings, shaken_topics, known)
     waiting = asyncio.create_task(wait_for("Kafka", check, (LogUnavailable,)))
     await asyncio.wait({waiting}, timeout=0.5)
     await asyncio.to_thread(shaken_kafka.start)
     async with asyncio.timeout(30):
-        assert await waiting == cluster_id
+        assert await waiting == known
 
 
 @contextmanager

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.anyio
 async def test_a_log_as_it_was_born_is_ours_and_tells_its_cluster(
     kafka_settings: KafkaSettings, topics: Topics
 ) -> None:
-    cluster_id = await check_log(kafka_settings, topics, None)
-    assert cluster_id
-    assert await check_log(kafka_settings, topics, cluster_id) == cluster_id
+    found = await check_log(kafka_settings, topics, None)
+    assert found.cluster_id
+    assert found.lifecycle_topic == topics.lifecycle.name
+    assert await check_log(kafka_settings, topics, found) == found
 
 
 async def test_a_log_full_of_records_is_ours(kafka_settings: KafkaSettings, topics: Topics) -> None:

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from events.kafka_log import KafkaLogReader
+from events.keeper.database import connect
 from services.projector.audit import audit
-from services.projector.database import connect
 from services.projector.verification import compare
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 from tests.integration.projector.world import World, lives
@@ -36,7 +36,10 @@ TAMPERED = {
 async def test_a_row_that_was_tampered_with_is_found(world: World) -> None:
     await _fill(world)
     topic = world.topics.lifecycle
-    async with await connect(world.database_url) as connection, KafkaLogReader(world.kafka, topic) as reader:
+    async with (
+        await connect(world.database_url, "projector") as connection,
+        KafkaLogReader(world.kafka, topic) as reader,
+    ):
         assert await compare(connection, reader, topic.name) == []
         for tampering, finding in TAMPERED.items():
             async with connection.transaction(force_rollback=True):

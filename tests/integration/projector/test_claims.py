@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from events.claims import Claim, StaleOwner, advance, claim_partition
-from services.projector.database import connect
-from services.projector.schema import prepare_schema
+from events.keeper.database import connect
+from events.keeper.schema import prepare_schema
+from services.projector.schema import projector_schema
 from tests.builders import a_key_created
 from tests.integration.projector.world import World, eventually
 
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_claim_ends_the_one_before_it_though_no_offset_has_moved(world: World) -> None:
-    async with await connect(world.database_url) as connection:
-        await prepare_schema(connection)
+    async with await connect(world.database_url, "projector") as connection:
+        await prepare_schema(connection, projector_schema())
         old = await claim_partition(connection, "keys", "t", 3)
         new = await claim_partition(connection, "keys", "t", 3)
         assert old.next_offset == new.next_offset == 0
@@ -29,8 +30,8 @@ async def test_a_claim_ends_the_one_before_it_though_no_offset_has_moved(world: 
 
 async def test_no_batch_is_passed_twice_by_one_owner(world: World) -> None:
     """A commit that Postgres has made and nobody has heard of is such a case."""
-    async with await connect(world.database_url) as connection:
-        await prepare_schema(connection)
+    async with await connect(world.database_url, "projector") as connection:
+        await prepare_schema(connection, projector_schema())
         claim = await claim_partition(connection, "keys", "t", 3)
         await advance(connection, claim, 10)
         with pytest.raises(StaleOwner):
@@ -38,8 +39,8 @@ async def test_no_batch_is_passed_twice_by_one_owner(world: World) -> None:
 
 
 async def test_partitions_and_projections_are_claimed_apart(world: World) -> None:
-    async with await connect(world.database_url) as connection:
-        await prepare_schema(connection)
+    async with await connect(world.database_url, "projector") as connection:
+        await prepare_schema(connection, projector_schema())
         claim = await claim_partition(connection, "keys", "t", 3)
         for projection, topic, partition in (("usage", "t", 3), ("keys", "u", 3), ("keys", "t", 4)):
             await claim_partition(connection, projection, topic, partition)
@@ -47,19 +48,22 @@ async def test_partitions_and_projections_are_claimed_apart(world: World) -> Non
 
 
 async def test_a_claim_does_not_outlive_the_schema(world: World) -> None:
-    async with await connect(world.database_url) as connection:
-        await prepare_schema(connection)
+    async with await connect(world.database_url, "projector") as connection:
+        await prepare_schema(connection, projector_schema())
         old = await claim_partition(connection, "keys", "t", 3)
         await connection.execute("DROP SCHEMA projector CASCADE")
-        await prepare_schema(connection)
+        await prepare_schema(connection, projector_schema())
         await claim_partition(connection, "keys", "t", 3)
         with pytest.raises(StaleOwner):
             await advance(connection, old, 10)
 
 
 async def test_a_claim_waits_for_the_batch_in_progress_and_begins_after_it(world: World) -> None:
-    async with await connect(world.database_url) as batch, await connect(world.database_url) as other:
-        await prepare_schema(batch)
+    async with (
+        await connect(world.database_url, "projector") as batch,
+        await connect(world.database_url, "projector") as other,
+    ):
+        await prepare_schema(batch, projector_schema())
         old = await claim_partition(batch, "keys", "t", 3)
         async with batch.transaction():
             await advance(batch, old, 10)

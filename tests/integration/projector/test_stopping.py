@@ -8,9 +8,9 @@ import time
 import pytest
 
 from events.kafka_log import KafkaEventLog
+from events.keeper.database import new_pool
 from events.projection import ProjectionRunner
 from events.settings import KafkaSettings
-from services.projector.database import new_pool
 from services.projector.keys import KeysProjection
 from tests.integration.projector.world import World, eventually, lives
 
@@ -47,7 +47,7 @@ async def test_a_runner_that_waits_for_kafka_stops_when_asked(
     world.kafka = KafkaSettings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     runner = ProjectionRunner(
         world.kafka,
-        new_pool(world.database_url),
+        new_pool(world.database_url, "projector"),
         KafkaEventLog(world.kafka),
         KeysProjection(world.topics),
         "nobody",

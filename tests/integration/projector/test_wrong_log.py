@@ -35,7 +35,9 @@ async def test_a_log_without_its_head_is_refused(world: World) -> None:
 async def test_the_log_of_another_cluster_than_postgres_was_filled_from_is_refused(world: World) -> None:
     async with world.runner():
         pass
-    await world.execute("INSERT INTO projector.log_identity (cluster_id) VALUES ('another-cluster')")
+    await world.execute(
+        "INSERT INTO projector.log_identity (cluster_id, lifecycle_topic) VALUES ('another-cluster', 'keys.lifecycle')"
+    )
     assert "another-cluster" in await _refusal(world.projector())
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from events.codec import encode
 from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.keeper.database import connect, new_pool
+from events.keeper.schema import prepare_schema
 from events.keys import KeyEvent
 from events.log import Position, Record
 from events.projection import Projection, ProjectionRunner
@@ -21,10 +23,9 @@ from events.settings import KafkaSettings
 from events.topics import Topic, Topics
 from services.local.ports import LOOPBACK, free_ports
 from services.local.service import Service
-from services.projector.database import connect, new_pool
 from services.projector.keys import KeysProjection
-from services.projector.metrics import Metrics
-from services.projector.schema import prepare_schema
+from services.projector.metrics import ProjectorMetrics
+from services.projector.schema import projector_schema
 from services.projector.verification import verify
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 
@@ -65,7 +66,7 @@ class World:
         self.kafka = kafka
         self.topics = topics
         self.database_url = database_url
-        self.metrics = Metrics()
+        self.metrics = ProjectorMetrics()
         self._folder = folder
         self._processes: list[ProjectorProcess] = []
 
@@ -93,10 +94,10 @@ class World:
     @asynccontextmanager
     async def runner(self, projection: Projection | None = None) -> AsyncIterator[asyncio.Task[None]]:
         """The projection, run by this very process; stopped as SIGTERM would."""
-        async with await connect(self.database_url) as connection:
-            await prepare_schema(connection)
+        async with await connect(self.database_url, "projector") as connection:
+            await prepare_schema(connection, projector_schema())
         stopping = asyncio.Event()
-        async with new_pool(self.database_url) as pool, KafkaEventLog(self.kafka) as log:
+        async with new_pool(self.database_url, "projector") as pool, KafkaEventLog(self.kafka) as log:
             runner = ProjectionRunner(
                 self.kafka,
                 pool,
@@ -146,12 +147,12 @@ class World:
         return await self.applied() >= records
 
     async def execute(self, statement: str) -> None:
-        async with await connect(self.database_url) as connection:
+        async with await connect(self.database_url, "projector") as connection:
             await connection.execute(statement)
 
     async def value(self, query: str, *parameters: object) -> Any:
         """The only value that the query returns, or None where it returns none."""
-        async with await connect(self.database_url) as connection:
+        async with await connect(self.database_url, "projector") as connection:
             row = await (await connection.execute(query, parameters)).fetchone()
         return row[0] if row else None
 

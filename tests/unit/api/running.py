@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from services.api.app import assemble
 from services.api.ports import Ports
@@ -81,8 +82,8 @@ async def running(
         yield Surroundings(log, appends, reader, read_models, time, state["hokusai"], with_state)
 
 
-async def _our_log(known_cluster_id: str | None) -> str:
-    return known_cluster_id or "memory"
+async def _our_log(known: LogIdentity | None) -> LogIdentity:
+    return known or LogIdentity("memory", "keys.lifecycle")
 
 
 @asynccontextmanager

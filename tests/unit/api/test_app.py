@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from events.errors import WrongLog
+from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from services.api import app, liveness
 from tests.builders import a_key_created, a_key_revoked
@@ -78,8 +79,8 @@ class TestStarting:
     ) -> None:
         asked: list[str | None] = []
 
-        async def check_log(known_cluster_id: str | None) -> str:
-            asked.append(known_cluster_id)
+        async def check_log(known: LogIdentity | None) -> LogIdentity:
+            asked.append(known)
             return "this"
 
         async with running(
@@ -88,8 +89,8 @@ class TestStarting:
             assert asked == ["that"]
 
     async def test_beside_another_log_is_refused(self, log: MemoryLog, tmp_path: Path) -> None:
-        async def check_log(known_cluster_id: str | None) -> str:
-            raise WrongLog(f"not {known_cluster_id}")
+        async def check_log(known: LogIdentity | None) -> LogIdentity:
+            raise WrongLog(f"not {known}")
 
         with pytest.raises(WrongLog, match="not memory"):
             async with running(tmp_path, log=log, check_log=check_log):
@@ -180,7 +181,7 @@ class TestLiving:
         monkeypatch.setattr(liveness, "CHECK_SECONDS", 0.001)
         problems: list[str] = []
 
-        async def check_log(known_cluster_id: str | None) -> str:
+        async def check_log(known: LogIdentity | None) -> LogIdentity:
             if problems:
                 raise WrongLog(problems[0])
             return "memory"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from events.errors import LogUnavailable, WrongLog
+from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from services.api.liveness import Liveness
 from tests.fakes import ManualTime, MemoryReadModels
@@ -34,8 +35,8 @@ class Watched:
         self.follower = worker.follower
         self.liveness = Liveness(self.follower, self.read_models, self._check_log, 300)
 
-    async def _check_log(self, known_cluster_id: str | None) -> str:
-        self.asked.append(known_cluster_id)
+    async def _check_log(self, known: LogIdentity | None) -> LogIdentity:
+        self.asked.append(known)
         if self.problem is not None:
             raise self.problem
         return "our cluster"

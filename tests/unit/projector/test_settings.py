@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from events.errors import SettingsError
-from services.projector.database import address
+from events.keeper.database import address
 from services.projector.settings import ProjectorSettings
 
 ENVIRONMENT = {

@@ -11,8 +11,8 @@ import pytest
 from starlette.applications import Starlette
 
 from events.errors import SettingsError
-from services.projector.metrics import Metrics
-from services.projector.operations import operations, serve
+from events.keeper.metrics import Metrics
+from events.keeper.operations import operations, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ async def test_health_is_200_whatever_is_missing() -> None:
 
 
 async def test_metrics_are_prometheus_text() -> None:
-    metrics = Metrics()
+    metrics = Metrics("projector")
     keys = metrics.of("keys")
     keys.batch_applied(3, 10, 0.01)
     keys.lag(3, 5)
@@ -86,7 +86,7 @@ def _app(found: Mapping[str, bool], metrics: Metrics | None = None) -> Starlette
         return found
 
     async def text() -> bytes:
-        return (metrics or Metrics()).text()
+        return (metrics or Metrics("projector")).text()
 
     return operations(checks, text)
 

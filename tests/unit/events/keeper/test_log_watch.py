@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from events.errors import LogUnavailable, WrongLog
+from events.keeper.log_watch import LogWatch
+from events.keeper.metrics import Metrics
 from events.together import run_together
-from services.projector.log_watch import LogWatch
-from services.projector.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 
@@ -31,11 +31,11 @@ class Answers:
 
 async def test_the_first_answer_is_the_callers_to_handle() -> None:
     with pytest.raises(WrongLog):
-        await LogWatch(Answers(WrongLog("another")), 60, Metrics()).start()
+        await LogWatch(Answers(WrongLog("another")), 60, Metrics("projector")).start()
 
 
 async def test_a_log_that_turns_wrong_is_wrong_until_it_is_ours_again() -> None:
-    watch = LogWatch(Answers(None, WrongLog("forgets"), None), 0.001, Metrics())
+    watch = LogWatch(Answers(None, WrongLog("forgets"), None), 0.001, Metrics("projector"))
     await watch.start()
     assert watch.ours.is_set()
     await run_together(watch.run(), _until(watch.wrong))
@@ -46,7 +46,7 @@ async def test_a_log_that_turns_wrong_is_wrong_until_it_is_ours_again() -> None:
 
 async def test_no_answer_changes_nothing() -> None:
     answers = Answers(None, LogUnavailable("away"), LogUnavailable("still away"))
-    watch = LogWatch(answers, 0.001, Metrics())
+    watch = LogWatch(answers, 0.001, Metrics("projector"))
     await watch.start()
     await run_together(watch.run(), _until(answers.all_given))
     assert watch.ours.is_set()

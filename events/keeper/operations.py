@@ -1,4 +1,4 @@
-"""/health, /ready and /metrics of the projector."""
+"""/health, /ready and /metrics of a process that keeps a schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from events.errors import SettingsError
-from services.projector.metrics import CONTENT_TYPE
+from events.keeper.metrics import CONTENT_TYPE
 
 
 def operations(

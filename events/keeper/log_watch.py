@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import psycopg
 
 from events.errors import LogUnavailable, WrongLog
-from services.projector.metrics import Metrics
+from events.keeper.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Connections to Postgres, set up as everything here expects them."""
+"""Connections to Postgres, set up as everything that keeps a schema expects them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,28 @@ from psycopg_pool import AsyncConnectionPool
 # A process that is stopped in the middle of a batch must not keep its rows locked: 8 s, which is longer than
 # a batch ever waits for its dead letters.
 _OPTIONS = (
-    "-c search_path=projector -c timezone=UTC -c statement_timeout=30000 "
+    "-c search_path={schema} -c timezone=UTC -c statement_timeout=30000 "
     "-c idle_in_transaction_session_timeout=8000"
 )
-_SETTINGS: dict[str, Any] = {
-    "autocommit": True,
-    "connect_timeout": 3,
-    "tcp_user_timeout": 30_000,
-    "application_name": "hokusai-auth projector",
-    "options": _OPTIONS,
-}
 
 
-async def connect(database_url: str) -> AsyncConnection[Any]:
+async def connect(database_url: str, schema: str) -> AsyncConnection[Any]:
     """A connection that autocommits, outside any pool. Raises psycopg's errors, which say why not."""
-    return await AsyncConnection.connect(database_url, **_SETTINGS)
+    return await AsyncConnection.connect(database_url, **_settings(schema))
 
 
-def new_pool(database_url: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
+def new_pool(database_url: str, schema: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """A closed pool of such connections; whoever waits for one longer than 3 s gets `PoolTimeout`."""
     # A short time to give up, because attempts of an old outage would go on with ever longer pauses.
     return AsyncConnectionPool(
         database_url,
-        kwargs=_SETTINGS,
+        kwargs=_settings(schema),
         min_size=1,
-        max_size=4,
+        max_size=6,
         timeout=3.0,
         reconnect_timeout=2.0,
         open=False,
-        name="projector",
+        name=schema,
     )
 
 
@@ -47,3 +40,13 @@ def address(database_url: str) -> str:
     """Where Postgres is, for people: without user or password."""
     parts = conninfo_to_dict(database_url)
     return f"Postgres at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+
+
+def _settings(schema: str) -> dict[str, Any]:
+    return {
+        "autocommit": True,
+        "connect_timeout": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": f"hokusai-auth {schema}",
+        "options": _OPTIONS.format(schema=schema),
+    }

@@ -1,0 +1,1 @@
+"""What every process that keeps a Postgres schema from the log has in common: projector and billing."""

@@ -1,0 +1,94 @@
+"""A schema that one service keeps: made by it alone, and made anew when it is another version's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from events.log_identity import LogIdentity
+from events.queries import load_queries
+
+_QUERIES = load_queries("events.keeper")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """`definition` is the SQL that makes it, without the tables that every keeper has (`common.sql`).
+
+    Raise `version` with every change of the definition, or of what is made of a record.
+    """
+
+    name: str
+    version: int
+    definition: str
+
+
+async def prepare_schema(connection: AsyncConnection[Any], schema: Schema) -> None:
+    """See that the schema is there in today's version; whatever else is there is dropped, for a rebuild.
+
+    What is known of the log stays. The schema stands first in the connection's search path. Several
+    processes may do this at once.
+    """
+    async with connection.transaction():
+        await connection.execute(_QUERIES["lock_schema"], {"schema": schema.name})
+        found = await _version(connection)
+        if found == schema.version:
+            return
+        known = None if found is None else await known_log(connection)
+        name = sql.Identifier(schema.name)
+        await connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(name))
+        await connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
+        await connection.execute(_QUERIES["create_common"])
+        await connection.execute(schema.definition)
+        await connection.execute(_QUERIES["remember_schema_version"], {"version": schema.version})
+        if known is not None:
+            await remember_log(connection, known)
+        logger.info("made schema %s, version %d: filling it from the log", schema.name, schema.version)
+
+
+async def known_log(connection: AsyncConnection[Any]) -> LogIdentity | None:
+    """Whose log the rows were made from; None while nothing was made yet."""
+    row = await (await connection.execute(_QUERIES["known_log"])).fetchone()
+    return LogIdentity(*row) if row else None
+
+
+async def remember_log(connection: AsyncConnection[Any], log: LogIdentity) -> None:
+    """Settle whose log this is, unless it is settled."""
+    await connection.execute(
+        _QUERIES["remember_log"], {"cluster_id": log.cluster_id, "lifecycle_topic": log.lifecycle_topic}
+    )
+
+
+async def has_goals(connection: AsyncConnection[Any]) -> bool:
+    """Whether it is settled from where on the schema counts as filled."""
+    return bool(await _only_value(connection, "has_goals"))
+
+
+async def set_goals(connection: AsyncConnection[Any], ends: Mapping[tuple[str, int], int]) -> None:
+    """The schema is filled once it has passed these offsets, by topic and partition. Settled once."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            _QUERIES["set_goal"],
+            [
+                {"topic": topic, "partition": partition, "goal": goal}
+                for (topic, partition), goal in sorted(ends.items())
+            ],
+        )
+
+
+async def _version(connection: AsyncConnection[Any]) -> int | None:
+    if not await _only_value(connection, "has_schema_version"):
+        return None
+    version: int | None = await _only_value(connection, "schema_version")
+    return version
+
+
+async def _only_value(connection: AsyncConnection[Any], query: str) -> Any:
+    row = await (await connection.execute(_QUERIES[query])).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,30 @@
+"""What every keeper of a schema reads from its environment, all of it checked before anything connects."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from events.database_url import DatabaseUrl
+from events.topics import LogSettings
+
+
+class KeeperSettings(LogSettings):
+    """Settings of a process that keeps a schema; a service adds its own, and names its group and port."""
+
+    database_url: DatabaseUrl = Field(alias="DATABASE_URL", repr=False)
+    metrics_host: str = Field(default="127.0.0.1", alias="METRICS_HOST", min_length=1)
+    metrics_port: int = Field(alias="METRICS_PORT", ge=1, le=65535)
+    group: str = Field(
+        pattern=r"^[a-zA-Z0-9._-]{1,100}$", description="processes that share the partitions among them"
+    )
+    session_timeout_seconds: float = Field(
+        default=10.0, ge=1, le=300, description="how long a silent process keeps its partitions"
+    )
+    log_check_seconds: float = Field(default=60.0, alias="LOG_CHECK_SECONDS", gt=0)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
+
+    def group_id(self, projection: str) -> str:
+        """The consumer group of a projection, apart from those of other prefixes."""
+        return f"{self.prefix}{self.group}.{projection}"
