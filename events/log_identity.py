@@ -53,8 +53,8 @@ def _another_log(kafka: KafkaSettings, found: LogIdentity, known: LogIdentity) -
         )
     return (
         f"the log at {kafka.bootstrap_servers} is that of Kafka cluster {found.cluster_id}, but the database "
-        f"was filled from cluster {known.cluster_id}: correct KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL, or, if "
-        "this is the right log, drop the database's schemas and let them be filled again"
+        f"was filled from cluster {known.cluster_id}: correct KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL, or, "
+        "if this is the right log, drop the database's schemas and let them be filled again"
     )
 
 

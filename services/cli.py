@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,11 +53,16 @@ def api(
 
 
 @app.command()
-def projector() -> None:
-    """Run the projector alone; its settings are environment variables."""
+def projector(
+    part: Annotated[
+        Literal["models", "windows"],
+        typer.Option(help="What it keeps: the read models, or the windows of the rate limits."),
+    ] = "models",
+) -> None:
+    """Run a part of the projector alone; its settings are environment variables."""
     from services.projector.__main__ import main as run_projector
 
-    raise typer.Exit(run_projector(os.environ))
+    raise typer.Exit(run_projector(os.environ, part))
 
 
 def main() -> None:

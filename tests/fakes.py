@@ -18,6 +18,9 @@ from services.api.errors import ReadModelUnavailable
 from services.api.read_models import Page, Snapshot
 from services.api.schemas import ApiKeyInfo
 
+#: What the log in memory is called.
+MEMORY_LOG = LogIdentity("memory", "keys.lifecycle")
+
 
 class ManualTime:
     """Time that only moves when told; the wall clock can be set, the monotonic one can't."""
@@ -119,7 +122,7 @@ class MemoryReadModels:
         self,
         log: MemoryLog,
         topic: Topic,
-        known: LogIdentity | None = LogIdentity("memory", "keys.lifecycle"),
+        known: LogIdentity | None = MEMORY_LOG,
     ) -> None:
         self._log = log
         self._topic = topic

@@ -17,6 +17,7 @@ from services.api.errors import (
     OutcomeUnknown,
     ReadModelUnavailable,
     Unauthenticated,
+    UsageUnconfirmed,
     WriteConflict,
 )
 
@@ -42,6 +43,7 @@ def register(app: FastAPI) -> None:
     for error in STATUS:
         app.add_exception_handler(error, _known_error)
     app.add_exception_handler(OutcomeUnknown, _outcome_unknown)
+    app.add_exception_handler(UsageUnconfirmed, _usage_unconfirmed)
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _wrong_method)
     app.add_exception_handler(Exception, _unexpected)
@@ -54,6 +56,12 @@ async def _known_error(request: Request, error: Exception) -> JSONResponse:
 async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
     unknown = cast(OutcomeUnknown, error)
     return JSONResponse({"detail": str(unknown), "key_id": unknown.key_id}, 503, RETRY_AFTER)
+
+
+async def _usage_unconfirmed(request: Request, error: Exception) -> JSONResponse:
+    unconfirmed = cast(UsageUnconfirmed, error)
+    answer = {"detail": str(unconfirmed), "idempotency_key": unconfirmed.event_id}
+    return JSONResponse(answer, 503, RETRY_AFTER)
 
 
 async def _bad_request(request: Request, error: Exception) -> JSONResponse:

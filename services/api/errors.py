@@ -1,10 +1,11 @@
 """What the api can't do, in words that callers may see. No message carries a secret.
 
 ApiError
-├── Unauthenticated         no admin token, or a wrong one
+├── Unauthenticated         no token, or a wrong one
 ├── KeyNotFound             no key has this id
 ├── WriteConflict           the log decided for somebody else, or the key cannot change any more
 ├── OutcomeUnknown          appended perhaps, but not confirmed in time
+├── UsageUnconfirmed        the same for a use that was reported
 ├── ReadModelUnavailable    Postgres does not answer, or lags too far behind the log
 └── HasherBusy              no room for another bcrypt now
 """
@@ -17,7 +18,7 @@ class ApiError(Exception):
 
 
 class Unauthenticated(ApiError):
-    """The admin token is missing or wrong; the message says which."""
+    """The token is missing or wrong; the message says which."""
 
 
 class KeyNotFound(ApiError):
@@ -37,6 +38,14 @@ class OutcomeUnknown(ApiError):
     def __init__(self, key_id: str) -> None:
         super().__init__("The change was not confirmed in time and may still take effect")
         self.key_id = key_id
+
+
+class UsageUnconfirmed(ApiError):
+    """The use was not confirmed in time; it may still be recorded, as the event with this id."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__("The usage was not confirmed in time and may still be recorded")
+        self.event_id = event_id
 
 
 class ReadModelUnavailable(ApiError):

@@ -28,6 +28,11 @@ def is_well_formed(key: bytes) -> bool:
     return _SHAPE.fullmatch(key) is not None
 
 
+def carries_key(text: str) -> bool:
+    """Whether something in the text could be a key."""
+    return _SHAPE.search(text.encode()) is not None
+
+
 def display_prefix(key: str) -> str:
     """What may be shown of a well-formed key, such as `hk_live_AbC***`."""
     return f"{key[: len(key) - SECRET_LENGTH + SHOWN_LENGTH]}***"

@@ -16,18 +16,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from services.api.errors import KeyNotFound, OutcomeUnknown, WriteConflict
+from services.api.errors import KeyNotFound, OutcomeUnknown, UsageUnconfirmed, WriteConflict
 from services.api.node import Node, Seat
 from services.api.verdict import Verdict
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-COMMANDS = ("create", "rotate", "revoke")
+COMMANDS = ("create", "rotate", "revoke", "record_usage", "debit_usage")
 COMMAND_RESULTS = ("done", "conflict", "not_found", "unknown", "failed")
 ERROR_RESULTS: dict[type[Exception], str] = {
     WriteConflict: "conflict",
     KeyNotFound: "not_found",
     OutcomeUnknown: "unknown",
+    UsageUnconfirmed: "unknown",
 }
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
@@ -141,7 +142,9 @@ class NodeCollector(Collector):
         yield validations
 
         commands = CounterMetricFamily(
-            "hokusai_api_commands", "Changes of keys that were asked for.", labels=["command", "result"]
+            "hokusai_api_commands",
+            "Changes of keys that were asked for, and uses that were reported.",
+            labels=["command", "result"],
         )
         for place, total in enumerate(totals[COMMANDS_AT:ANSWERS_AT]):
             command, result = divmod(place, len(COMMAND_RESULTS))

@@ -83,16 +83,16 @@ class PostgresReadModels:
 
     async def known_log(self) -> LogIdentity | None:
         """The log that the read models were built from, or None where nothing was built yet."""
-        return await _in_time(self._known_log())
+        return await in_time(self._known_log())
 
     async def _known_log(self) -> LogIdentity | None:
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             row = await (await connection.execute(QUERIES["identity"])).fetchone()
         return LogIdentity(**row) if row else None
 
     async def snapshot(self) -> Snapshot:
         """What the projector has made of the log so far."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
                 cursor = connection.cursor(row_factory=tuple_row, binary=True)
@@ -132,17 +132,17 @@ class PostgresReadModels:
             "after_key": page.after_key if page else None,
             "limit": limit,
         }
-        return await _in_time(self._keys("list_keys", parameters, passed))
+        return await in_time(self._keys("list_keys", parameters, passed))
 
     async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:
         """One key, once the projection has passed these offsets."""
-        keys = await _in_time(self._keys("get_key", {"key_id": key_id, "now": now}, passed))
+        keys = await in_time(self._keys("get_key", {"key_id": key_id, "now": now}, passed))
         return keys[0] if keys else None
 
     async def _keys(
         self, query: str, parameters: Mapping[str, Any], passed: Mapping[int, int]
     ) -> list[ApiKeyInfo]:
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await self._wait_until_passed(connection, passed)
             cursor = await connection.execute(QUERIES[query], parameters)
             return [_info(row) for row in await cursor.fetchall()]
@@ -161,7 +161,7 @@ class PostgresReadModels:
             await asyncio.sleep(POLL_SECONDS)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
+    async def connection(self) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
         """Driver errors stop here."""
         try:
             async with self._pool.connection() as connection:
@@ -175,7 +175,7 @@ class PostgresReadModels:
             raise ReadModelUnavailable("The read model is not available, try again") from error
 
 
-async def _in_time(query: Coroutine[Any, Any, T]) -> T:
+async def in_time(query: Coroutine[Any, Any, T]) -> T:
     """Give a query up that Postgres does not answer at all, as when it is frozen.
 
     It is left to end by itself: cancelling it would wait for the same silent server.

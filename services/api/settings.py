@@ -60,6 +60,10 @@ class ApiSettings(LogSettings):
     admin_tokens: Annotated[
         tuple[Annotated[str, AfterValidator(_check_token)], ...], BeforeValidator(_split)
     ] = Field(alias="ADMIN_TOKEN", repr=False)
+    #: Where it is not set, whoever reaches the api may report usage.
+    usage_tokens: (
+        Annotated[tuple[Annotated[str, AfterValidator(_check_token)], ...], BeforeValidator(_split)] | None
+    ) = Field(default=None, alias="USAGE_TOKEN", repr=False)
     peppers: Annotated[
         tuple[Annotated[Pepper, BeforeValidator(_read_pepper)], ...],
         BeforeValidator(_split),

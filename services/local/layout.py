@@ -32,6 +32,8 @@ class Layout:
     services: Sequence[ManagedProcess]
     api_url: str
     projector_url: str
+    windows_url: str
+    billing_url: str
     kafka_bootstrap_servers: str
     database_url: str = field(repr=False)
     admin_token: str = field(repr=False)
@@ -41,6 +43,8 @@ class Layout:
         return Stack(
             api_url=self.api_url,
             projector_url=self.projector_url,
+            windows_url=self.windows_url,
+            billing_url=self.billing_url,
             kafka_bootstrap_servers=self.kafka_bootstrap_servers,
             database_url=self.database_url,
             supervisor_pid=supervisor_pid,
@@ -62,27 +66,42 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
         ours["KAFKA_BOOTSTRAP_SERVERS"] = kafka.bootstrap_servers
         ours["KAFKA_SECURITY_PROTOCOL"] = "PLAINTEXT"
     known = credentials(folder, environment)
-    [projector_port] = free_ports(1)
     for_services = {
         **environment,
         **ours,
         "ADMIN_TOKEN": known.admin_tokens,
         "KEY_PEPPERS": known.key_peppers,
         "METRICS_HOST": LOOPBACK,
-        "METRICS_PORT": str(projector_port),
     }
     api_url = f"http://{LOOPBACK}:{port}"
-    projector_url = f"http://{LOOPBACK}:{projector_port}"
     api = _command("api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers))
+    keepers = {
+        "projector": _command("projector"),
+        "windows": _command("projector", "--part", "windows"),
+        "billing": _command("billing"),
+    }
+    ports = dict(zip(keepers, free_ports(len(keepers)), strict=True))
+    urls = {name: f"http://{LOOPBACK}:{ports[name]}" for name in keepers}
     return Layout(
         folder=folder,
         servers=servers,
         services=[
             Service("api", folder, api, for_services, f"{api_url}/ready"),
-            Service("projector", folder, _command("projector"), for_services, f"{projector_url}/ready"),
+            *(
+                Service(
+                    name,
+                    folder,
+                    command,
+                    {**for_services, "METRICS_PORT": str(ports[name])},
+                    f"{urls[name]}/ready",
+                )
+                for name, command in keepers.items()
+            ),
         ],
         api_url=api_url,
-        projector_url=projector_url,
+        projector_url=urls["projector"],
+        windows_url=urls["windows"],
+        billing_url=urls["billing"],
         kafka_bootstrap_servers=for_services["KAFKA_BOOTSTRAP_SERVERS"],
         database_url=for_services["DATABASE_URL"],
         admin_token=known.admin_token,

@@ -21,6 +21,8 @@ class Stack:
 
     api_url: str
     projector_url: str
+    windows_url: str
+    billing_url: str
     kafka_bootstrap_servers: str
     database_url: str
     supervisor_pid: int

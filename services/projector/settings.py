@@ -24,3 +24,9 @@ class ProjectorSettings(KeeperSettings):
         le=300,
         description="how long a silent projector keeps its partitions",
     )
+
+
+class WindowsSettings(ProjectorSettings):
+    """Settings of `hokusai-auth projector --part windows`: the same, on a port of its own."""
+
+    metrics_port: int = Field(default=9103, alias="METRICS_PORT", ge=1, le=65535)

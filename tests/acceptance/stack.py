@@ -102,13 +102,13 @@ class ApiNode(StackService):
         ]
 
 
-class Projector(StackService):
-    """One projector process."""
+class Keeper(StackService):
+    """One process that keeps rows in Postgres: a projector, the projector's windows, or billing."""
 
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, folder: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
         (port,) = free_ports(1)
         environment = {**environment, "METRICS_PORT": str(port), "METRICS_HOST": LOOPBACK}
-        super().__init__(name, folder, ["projector"], environment, port, "/ready")
+        super().__init__(name, folder, arguments, environment, port, "/ready")
 
 
 class Stack:
@@ -135,10 +135,17 @@ class Stack:
         name = f"api-{len(self._services)}"
         return self._started(ApiNode(name, self.folder, workers, {**self.settings, **changes}), wait)
 
-    def projector(self, *, wait: bool = True, **changes: str) -> Projector:
+    def projector(self, *, wait: bool = True, **changes: str) -> Keeper:
         """A new projector, with some settings changed."""
-        name = f"projector-{len(self._services)}"
-        return self._started(Projector(name, self.folder, {**self.settings, **changes}), wait)
+        return self._keeper("projector", ["projector"], wait, changes)
+
+    def windows(self, *, wait: bool = True, **changes: str) -> Keeper:
+        """A new windows process of the projector."""
+        return self._keeper("windows", ["projector", "--part", "windows"], wait, changes)
+
+    def billing(self, *, wait: bool = True, **changes: str) -> Keeper:
+        """A new billing process."""
+        return self._keeper("billing", ["billing"], wait, changes)
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +159,10 @@ class Stack:
         """End all that runs."""
         for service in self._services:
             service.kill()
+
+    def _keeper(self, what: str, arguments: list[str], wait: bool, changes: Mapping[str, str]) -> Keeper:
+        name = f"{what}-{len(self._services)}"
+        return self._started(Keeper(name, self.folder, arguments, {**self.settings, **changes}), wait)
 
     def _started(self, service: ServiceT, wait: bool) -> ServiceT:
         # Before it starts: whatever happens then, it is ended.

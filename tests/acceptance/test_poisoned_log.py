@@ -15,7 +15,7 @@ from services.local.postgres import EmbeddedPostgres
 from tests.acceptance.client import Created
 from tests.acceptance.eventually import eventually
 from tests.acceptance.fresh_stack import fresh_stack
-from tests.acceptance.stack import ApiNode, Projector, Stack
+from tests.acceptance.stack import ApiNode, Keeper, Stack
 from tests.acceptance.the_log import append, end_of_log, folded, postgres_agrees, records
 from tests.builders import a_key_created, a_key_revoked, fresh_id
 
@@ -29,7 +29,7 @@ class Poisoned:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.projector: Projector = stack.projector()
+        self.projector: Keeper = stack.projector()
         self.node: ApiNode = stack.api()
         self.bystander: Created = self.node.client.new_key()
 

@@ -24,6 +24,7 @@ from tests.acceptance.eventually import eventually
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
+SERVICES = ("api", "projector", "windows", "billing")
 
 
 class Up:
@@ -116,9 +117,10 @@ def test_it_is_ready_in_time_and_tells_where_everything_is(running: Up) -> None:
     stack = running.stack
     assert stack["api_url"] == f"http://{LOOPBACK}:{running.port}"
     assert httpx.get(f"{stack['api_url']}/ready").status_code == 200
-    assert httpx.get(f"{stack['projector_url']}/ready").status_code == 200
+    for name in SERVICES:
+        assert httpx.get(f"{stack[f'{name}_url']}/ready").status_code == 200, name
     assert stack["supervisor_pid"] == running.process.pid
-    assert stack["pids"].keys() == {"kafka", "postgres", "api", "projector"}
+    assert stack["pids"].keys() == {"kafka", "postgres", *SERVICES}
     assert all(psutil.Process(pid).ppid() == running.process.pid for pid in stack["pids"].values())
 
 
@@ -149,7 +151,7 @@ def test_a_port_in_use_is_named(running: Up, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["api", "projector", "postgres", "kafka"])
+@pytest.mark.parametrize("name", [*SERVICES, "postgres", "kafka"])
 def test_what_dies_is_started_again_and_said_so(running: Up, name: str) -> None:
     before = running.stack["pids"][name]
     psutil.Process(before).kill()
@@ -197,7 +199,7 @@ def test_servers_of_the_environment_replace_the_embedded_ones(
         ADMIN_TOKEN="the-token-of-the-environment",
     ) as up:
         stack = up.wait_ready().stack
-        assert stack["pids"].keys() == {"api", "projector"}
+        assert stack["pids"].keys() == set(SERVICES)
         assert stack["kafka_bootstrap_servers"] == kafka.bootstrap_servers
         assert stack["database_url"] == database_url
         assert not (up.data / "admin_token").exists()
@@ -249,8 +251,7 @@ def test_a_kafka_that_does_not_answer_is_said(tmp_path: Path) -> None:
 
 
 def _is_ready(up: Up) -> bool:
-    urls = (up.stack["api_url"], up.stack["projector_url"])
-    return all(httpx.get(f"{url}/ready").status_code == 200 for url in urls)
+    return all(httpx.get(f"{up.stack[f'{name}_url']}/ready").status_code == 200 for name in SERVICES)
 
 
 def _runs(process: psutil.Process) -> bool:

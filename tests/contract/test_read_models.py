@@ -19,6 +19,7 @@ from events.keys import KeyCreated, KeyEvent
 from events.lifecycle import fold
 from events.lineage import Lineage
 from events.log import Record
+from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from events.topics import Topics
 from services.api import read_models as postgres_read_models
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.anyio
 
 TOPICS = Topics.from_environment({})
 TOPIC = TOPICS.lifecycle
+THE_LOG = LogIdentity("the cluster", TOPIC.name)
 NOW = CREATED_AT + timedelta(hours=1)
 EVERYTHING: dict[str, Any] = {"services": None, "active_only": False, "page": None, "limit": None}
 
@@ -71,7 +73,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 async def _in_memory(log: MemoryLog) -> AsyncIterator[Subject]:
     async def nothing_to_do() -> None: ...
 
-    yield Subject(MemoryReadModels(log, TOPIC, "the cluster"), log, nothing_to_do)
+    yield Subject(MemoryReadModels(log, TOPIC, THE_LOG), log, nothing_to_do)
 
 
 def _postgres(log: MemoryLog, request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Subject]:
@@ -86,7 +88,7 @@ async def _in_postgres(log: MemoryLog, database_url: str) -> AsyncIterator[Subje
         database_url, autocommit=True, options="-c search_path=projector"
     ) as connection:
         await prepare_schema(connection, projector_schema())
-        await remember_log(connection, LogIdentity("the cluster", "keys.lifecycle"))
+        await remember_log(connection, THE_LOG)
         projection = Projected(log, connection)
         await projection.catch_up()
         yield Subject(read_models, log, projection.catch_up)
@@ -284,7 +286,7 @@ async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Su
 
 
 async def test_whose_log_it_was_is_known(subject: Subject) -> None:
-    assert await subject.read_models.known_log() == LogIdentity("the cluster", "keys.lifecycle")
+    assert await subject.read_models.known_log() == THE_LOG
     assert await subject.read_models.is_reachable()
 
 

@@ -35,12 +35,21 @@ async def test_a_log_full_of_records_is_ours(kafka_settings: KafkaSettings, topi
 async def test_another_cluster_is_refused(kafka_settings: KafkaSettings, topics: Topics) -> None:
     found = await check_log(kafka_settings, topics, None)
     with pytest.raises(WrongLog) as refusal:
-        await check_log(kafka_settings, topics, "the-one-before")
+        await check_log(kafka_settings, topics, found._replace(cluster_id="the-one-before"))
     assert str(refusal.value) == (
-        f"the log at {kafka_settings.bootstrap_servers} is that of Kafka cluster {found}, but the database "
-        "was filled from cluster the-one-before: correct KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL, or, if "
-        "this is the right log, drop the database's schemas and let them be filled again"
+        f"the log at {kafka_settings.bootstrap_servers} is that of Kafka cluster {found.cluster_id}, but the "
+        "database was filled from cluster the-one-before: correct KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL, "
+        "or, if this is the right log, drop the database's schemas and let them be filled again"
     )
+
+
+async def test_another_environment_of_the_same_cluster_is_refused(
+    kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    """Two prefixes with one database would mix their keys."""
+    found = await check_log(kafka_settings, topics, None)
+    with pytest.raises(WrongLog, match="correct KAFKA_TOPIC_PREFIX or DATABASE_URL"):
+        await check_log(kafka_settings, topics, found._replace(lifecycle_topic="staging.keys.lifecycle"))
 
 
 @pytest.mark.parametrize("store", ["lifecycle", "usage"])

@@ -36,7 +36,7 @@ async def test_the_log_of_another_cluster_than_postgres_was_filled_from_is_refus
     async with world.runner():
         pass
     await world.execute(
-        "INSERT INTO projector.log_identity (cluster_id, lifecycle_topic) VALUES ('another-cluster', 'keys.lifecycle')"
+        "INSERT INTO projector.log_identity (cluster_id, lifecycle_topic) VALUES ('another-cluster', 'k')"
     )
     assert "another-cluster" in await _refusal(world.projector())
 

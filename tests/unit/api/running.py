@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from services.api.app import assemble
-from services.api.ports import Ports
+from services.api.ports import CheckLog, Ports
 from services.api.settings import ApiSettings
 from services.api.state import State
-from tests.fakes import ManualTime, MemoryReadModels, UnsteadyLog, UnsteadyReader
+from tests.fakes import MEMORY_LOG, ManualTime, MemoryReadModels, UnsteadyLog, UnsteadyReader
 from tests.unit.api.workers import TOPIC, eventually, made
 
 ADMIN_TOKEN = "an-admin-token-0123456789"
@@ -64,7 +64,7 @@ async def running(
     environment: Mapping[str, str] | None = None,
     log: MemoryLog | None = None,
     read_models: MemoryReadModels | None = None,
-    check_log: Callable[[str | None], Awaitable[str]] | None = None,
+    check_log: CheckLog | None = None,
 ) -> AsyncIterator[Surroundings]:
     """An api that has started, and stops at the end. Raises what keeps it from starting."""
     time = ManualTime(NOW)
@@ -83,7 +83,7 @@ async def running(
 
 
 async def _our_log(known: LogIdentity | None) -> LogIdentity:
-    return known or LogIdentity("memory", "keys.lifecycle")
+    return known or MEMORY_LOG
 
 
 @asynccontextmanager

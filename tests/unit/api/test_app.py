@@ -16,7 +16,7 @@ from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from services.api import app, liveness
 from tests.builders import a_key_created, a_key_revoked
-from tests.fakes import MemoryReadModels
+from tests.fakes import MEMORY_LOG, MemoryReadModels
 from tests.unit.api.running import Surroundings, running
 from tests.unit.api.workers import TOPIC, append, eventually
 
@@ -77,20 +77,22 @@ class TestStarting:
     async def test_the_log_is_checked_against_the_cluster_that_the_read_models_know(
         self, log: MemoryLog, tmp_path: Path
     ) -> None:
-        asked: list[str | None] = []
+        this = LogIdentity("this", TOPIC.name)
+        that = LogIdentity("that", TOPIC.name)
+        asked: list[LogIdentity | None] = []
 
         async def check_log(known: LogIdentity | None) -> LogIdentity:
             asked.append(known)
-            return "this"
+            return this
 
         async with running(
-            tmp_path, read_models=MemoryReadModels(log, TOPIC, "that"), log=log, check_log=check_log
+            tmp_path, read_models=MemoryReadModels(log, TOPIC, that), log=log, check_log=check_log
         ):
-            assert asked == ["that"]
+            assert asked == [that]
 
     async def test_beside_another_log_is_refused(self, log: MemoryLog, tmp_path: Path) -> None:
         async def check_log(known: LogIdentity | None) -> LogIdentity:
-            raise WrongLog(f"not {known}")
+            raise WrongLog(f"not {known and known.cluster_id}")
 
         with pytest.raises(WrongLog, match="not memory"):
             async with running(tmp_path, log=log, check_log=check_log):
@@ -184,7 +186,7 @@ class TestLiving:
         async def check_log(known: LogIdentity | None) -> LogIdentity:
             if problems:
                 raise WrongLog(problems[0])
-            return "memory"
+            return MEMORY_LOG
 
         async with running(tmp_path, log=log, check_log=check_log) as api, api.client(admin=False) as anyone:
             key = await a_key(api)

@@ -18,6 +18,7 @@ from tests.unit.api.workers import TOPIC, build
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+OUR_LOG = LogIdentity("our cluster", "keys.lifecycle")
 ALL_IS_WELL = {"database": True, "kafka": True, "log": True, "directory": True}
 
 
@@ -27,9 +28,9 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         log = MemoryLog()
         self.time = ManualTime(NOW)
-        self.read_models = MemoryReadModels(log, TOPIC, "our cluster")
+        self.read_models = MemoryReadModels(log, TOPIC, OUR_LOG)
         self.problem: Exception | None = None
-        self.asked: list[str | None] = []
+        self.asked: list[LogIdentity | None] = []
         worker = build(folder, log.reader(TOPIC), log, self.time)
         worker.hasher.close()
         self.follower = worker.follower
@@ -39,7 +40,7 @@ class Watched:
         self.asked.append(known)
         if self.problem is not None:
             raise self.problem
-        return "our cluster"
+        return OUR_LOG
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ async def test_the_log_must_be_that_of_the_cluster_that_the_database_knows(watch
     watched.read_models.is_away = True
     await watched.liveness.check()
 
-    assert watched.asked == ["our cluster", None]
+    assert watched.asked == [OUR_LOG, None]
 
 
 async def test_another_log_is_told_once_and_until_it_is_ours_again(

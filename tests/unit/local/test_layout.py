@@ -17,7 +17,7 @@ OUTSIDE = {
 def test_a_bare_environment_gets_both_servers(tmp_path: Path) -> None:
     layout = lay_out(8000, tmp_path, 1, {})
     assert [server.name for server in layout.servers] == ["postgres", "kafka"]
-    assert [service.name for service in layout.services] == ["api", "projector"]
+    assert [service.name for service in layout.services] == ["api", "projector", "windows", "billing"]
     assert layout.environment["KAFKA_BOOTSTRAP_SERVERS"] == layout.kafka_bootstrap_servers
     assert layout.environment["DATABASE_URL"] == layout.database_url
 

@@ -9,6 +9,8 @@ from services.local.stack import Stack, remove_stack, write_stack
 STACK = Stack(
     api_url="http://127.0.0.1:8000",
     projector_url="http://127.0.0.1:9101",
+    windows_url="http://127.0.0.1:9103",
+    billing_url="http://127.0.0.1:9102",
     kafka_bootstrap_servers="127.0.0.1:9092",
     database_url="postgresql://user:password@database/hokusai",
     supervisor_pid=1,
@@ -22,6 +24,8 @@ def test_it_tells_where_everything_is_to_its_owner(tmp_path: Path) -> None:
     assert json.loads(written.read_text()) == {
         "api_url": "http://127.0.0.1:8000",
         "projector_url": "http://127.0.0.1:9101",
+        "windows_url": "http://127.0.0.1:9103",
+        "billing_url": "http://127.0.0.1:9102",
         "kafka_bootstrap_servers": "127.0.0.1:9092",
         "database_url": "postgresql://user:password@database/hokusai",
         "supervisor_pid": 1,

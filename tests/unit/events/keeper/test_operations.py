@@ -35,7 +35,7 @@ async def test_health_is_200_whatever_is_missing() -> None:
 async def test_metrics_are_prometheus_text() -> None:
     metrics = Metrics("projector")
     keys = metrics.of("keys")
-    keys.batch_applied(3, 10, 0.01)
+    keys.batch_applied(3, 10, 0.01, 0.2)
     keys.lag(3, 5)
     keys.lag(4, 6)
     keys.partition_lost(4)
@@ -50,7 +50,7 @@ async def test_metrics_are_prometheus_text() -> None:
         'projector_dead_letters_total{projection="keys",reason="gap"} 1.0',
         'projector_stale_owner_drops_total{projection="keys"} 1.0',
         'projector_batch_seconds_count{projection="keys"} 1.0',
-        "projector_parked_lineages 0.0",
+        'projector_lag_seconds_sum{projection="keys"} 0.2',
     } <= samples
     assert not any('partition="4"' in sample for sample in samples)
 

@@ -1,4 +1,4 @@
-"""The tokens that open the admin routes."""
+"""Tokens that open routes: those of the admin, and that of whoever reports usage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from services.api.errors import Unauthenticated
 
 
-class AdminTokens:
+class BearerTokens:
     """Several at once, so that one can be replaced without an outage."""
 
     def __init__(self, tokens: Sequence[str]) -> None:

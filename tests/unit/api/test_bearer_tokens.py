@@ -1,14 +1,14 @@
-"""The tokens that open the admin routes."""
+"""Tokens that open routes."""
 
 from __future__ import annotations
 
 import pytest
 
-from services.api.admin_tokens import AdminTokens
+from services.api.bearer_tokens import BearerTokens
 from services.api.errors import Unauthenticated
 
 OLD, NEW = "an-old-admin-token-0123", "a-new-admin-token-4567"
-TOKENS = AdminTokens([NEW, OLD])
+TOKENS = BearerTokens([NEW, OLD])
 
 
 @pytest.mark.parametrize("token", [OLD, NEW])

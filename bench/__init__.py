@@ -1,0 +1,1 @@
+"""How fast it is, measured so that anyone can measure it again."""

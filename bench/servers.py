@@ -1,0 +1,157 @@
+"""What a bench runs: one Kafka, one Postgres, and our services around them as users run them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from bench.machine import Cores
+from events.settings import KafkaSettings
+from events.topic_admin import apply_topics
+from events.topics import Topics
+from services.api.key_material import Pepper
+from services.local.kafka import EmbeddedKafka
+from services.local.ports import LOOPBACK, free_ports
+from services.local.postgres import EmbeddedPostgres
+from services.local.service import Service
+
+ADMIN_TOKEN = "an-admin-token-for-benches-7f3a"  # noqa: S105
+PEPPER = Pepper("bench", "a-pepper-for-benches-only-5d1c9e7b42a8f603")
+#: Nobody listens there: a service that is started with it has to do without Postgres.
+NO_DATABASE = f"postgresql://nobody@{LOOPBACK}:1/none"
+
+
+class BenchService(Service):
+    """A server of its own process and port."""
+
+    def __init__(
+        self, name: str, folder: Path, command: list[str], environment: Mapping[str, str], port: int, path: str
+    ) -> None:
+        self.url = f"http://{LOOPBACK}:{port}"
+        self.port = port
+        super().__init__(name, folder, command, environment, f"{self.url}{path}")
+
+    def processes(self) -> list[psutil.Process]:
+        """The process and all that it has started."""
+        parent = psutil.Process(self.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def workers(self) -> list[psutil.Process]:
+        """Those that answer: the children where it has several workers, else itself."""
+        parent, *children = self.processes()
+        workers = [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+        return workers or [parent]
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all its processes so far."""
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(time.user + time.system for time in times)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Topics and a database that nobody else uses."""
+
+    folder: Path
+    cores: Cores
+    kafka: KafkaSettings
+    topics: Topics
+    database_url: str
+    services: list[BenchService] = field(default_factory=list)
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """What every service is started with."""
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": self.topics.prefix,
+            "DATABASE_URL": self.database_url,
+            "ADMIN_TOKEN": ADMIN_TOKEN,
+            "KEY_PEPPERS": f"{PEPPER.name}:{PEPPER.secret}",
+            "LOG_LEVEL": "WARNING",
+            **changes,
+        }
+
+    @contextmanager
+    def api(self, workers: int = 1, **changes: str) -> Iterator[BenchService]:
+        """A node on the server's core, ready; `changes` are settings."""
+        (port,) = free_ports(1)
+        command = ["api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers)]
+        command = self.cores.pinned([sys.executable, "-m", "services.cli", *command])
+        with self._running("api", command, self.environment(**changes), port, "/health") as service:
+            yield service
+
+    @contextmanager
+    def keeper(self, *arguments: str, **changes: str) -> Iterator[BenchService]:
+        """`projector`, `projector --part windows` or `billing`, on any core, ready."""
+        (port,) = free_ports(1)
+        command = self.cores.unpinned([sys.executable, "-m", "services.cli", *arguments])
+        environment = self.environment(METRICS_PORT=str(port), METRICS_HOST=LOOPBACK, **changes)
+        with self._running(arguments[-1], command, environment, port, "/health") as service:
+            yield service
+
+    @contextmanager
+    def python(self, module: str, *arguments: str, path: str = "/") -> Iterator[BenchService]:
+        """A server of ours, `python -m module port ...`, on the server's core, ready."""
+        (port,) = free_ports(1)
+        command = self.cores.pinned([sys.executable, "-m", module, str(port), *arguments])
+        with self._running(module, command, {}, port, path) as service:
+            yield service
+
+    @contextmanager
+    def _running(
+        self, what: str, command: list[str], environment: Mapping[str, str], port: int, path: str
+    ) -> Iterator[BenchService]:
+        name = f"{what}-{uuid.uuid4().hex[:8]}"
+        service = BenchService(name, self.folder, command, environment, port, path)
+        try:
+            service.start()
+            service.wait_ready(timeout_seconds=600)
+            yield service
+            service.stop()
+        finally:
+            service.kill()
+
+
+class Servers:
+    """Kafka and Postgres for one bench, in a temporary folder; all ends with it."""
+
+    def __init__(self, cores: Cores) -> None:
+        self._cores = cores
+        self._opened = ExitStack()
+
+    def place(self) -> Place:
+        """A new one, with all topics made."""
+        name = f"bench_{uuid.uuid4().hex[:12]}"
+        kafka = KafkaSettings.from_environment({"KAFKA_BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers})
+        topics = Topics.from_environment({"KAFKA_TOPIC_PREFIX": f"{name}."})
+        asyncio.run(apply_topics(kafka, topics))
+        with psycopg.connect(self._postgres.database_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        database_url = urlsplit(self._postgres.database_url)._replace(path=f"/{name}").geturl()
+        return Place(self._folder, self._cores, kafka, topics, database_url)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="hokusai-bench-")))
+            self._kafka = opened.enter_context(EmbeddedKafka(self._folder))
+            self._postgres = opened.enter_context(EmbeddedPostgres(self._folder))
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()

@@ -1,0 +1,95 @@
+"""This worker's counts -> `ratelimit.counters`: soon where a limit is near, and all of them in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+from events.clock import Clock
+from events.codec import encode
+from events.errors import LogUnavailable
+from events.log import EventLog
+from services.api.metrics import Metrics
+from services.api.rate_windows import RateWindows, Window
+
+logger = logging.getLogger(__name__)
+
+#: So many counts are on their way at once.
+SENDERS = 32
+SWEEP_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 5.0
+#: For all that is unpublished when the worker stops; a service has 10 s to end.
+FLUSH_SECONDS = 2.0
+
+
+class WindowPublisher:
+    """Sends the count of every window that is due. Nobody waits for it; a window waits at most once.
+
+    While the log is away windows stay due, and what is sent afterwards is what they have counted by then.
+    """
+
+    def __init__(self, log: EventLog, topic: str, node_id: str, clock: Clock, metrics: Metrics) -> None:
+        self._log = log
+        self._topic = topic
+        self._clock = clock
+        self._metrics = metrics
+        self._due: asyncio.Queue[Window] = asyncio.Queue()
+        self._is_failing = False
+        self.windows = RateWindows(node_id, self._due.put_nowait)
+
+    async def run(self) -> None:
+        """For ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep())
+            for _ in range(SENDERS):
+                tasks.create_task(self._send_due())
+
+    async def flush(self) -> None:
+        """Send all that the log doesn't have yet; give up when it does not take it within seconds."""
+        waiting = self.windows.unpublished()
+        sending = [asyncio.create_task(self._send_all(waiting)) for _ in waiting[:SENDERS]]
+        if sending:
+            _, late = await asyncio.wait(sending, timeout=FLUSH_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+        if left := len(self.windows.unpublished()):
+            logger.warning("the last counts of %d lineages were not published: the log is away", left)
+
+    async def _sweep(self) -> None:
+        while True:
+            self.windows.sweep(self._clock.seconds())
+            self._metrics.windows(len(self.windows), self._due.qsize())
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _send_due(self) -> None:
+        pause_seconds = 0.0
+        while True:
+            window = await self._due.get()
+            try:
+                await self._send(window)
+                pause_seconds = 0.0
+            except LogUnavailable as error:
+                self._due.put_nowait(window)
+                if not self._is_failing:
+                    logger.warning("counts are not published until the log is back: %s", error)
+                self._is_failing = True
+                pause_seconds = min(LONGEST_PAUSE_SECONDS, 2 * pause_seconds + 0.1)
+                await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _send(self, window: Window) -> None:
+        sent_at, counter = self._clock.seconds(), self.windows.count_of(window)
+        await self._log.append(self._topic, window.lineage_id.encode(), encode(counter))
+        self.windows.publish_done(window, counter.count, sent_at)
+        self._metrics.window_count_sent()
+        if self._is_failing:
+            self._is_failing = False
+            logger.info("counts are published again")
+
+    async def _send_all(self, waiting: Sequence[Window]) -> None:
+        """Together with others that send the same ones."""
+        remaining = list_of(waiting)
+        while remaining:
+            await self._send(remaining.pop())

@@ -1,0 +1,228 @@
+"""The process around the Faust app: waits for what it needs, writes four times a second, stops in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import faust
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.errors import UndefinedTable
+
+from events.clock import Clock
+from events.errors import LogUnavailable
+from events.kafka_clients import log_unavailable
+from events.keeper.database import address, connect, new_pool
+from events.keeper.log_watch import LogWatch
+from events.keeper.metrics import Metrics
+from events.keeper.operations import operations, serve
+from events.keeper.schema import known_log
+from events.log_identity import LogIdentity, check_log
+from events.projection import OUTAGES
+from events.together import run_together
+from events.waiting import wait_for
+from services.projector.rate_windows import all_windows, committed_offsets, create_app
+from services.projector.rate_windows_counts import oldest_hour
+from services.projector.rate_windows_rows import SchemaMissing, SchemaRemade, write
+from services.projector.rate_windows_unwritten import Unwritten
+from services.projector.settings import WindowsSettings
+
+SCHEMA = "projector"
+WRITE_INTERVAL_SECONDS = 0.25
+REPORT_INTERVAL_SECONDS = 1.0
+KAFKA_SILENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 2.0
+#: For the last write, and for leaving the group: both together well within the 10 s that a stop may take.
+LAST_WRITE_SECONDS = 3.0
+LEAVE_SECONDS = 3.0
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: WindowsSettings, stopping: asyncio.Event) -> None:
+    """Keep the rate windows until `stopping` is set. Raises `SettingsError` or `WrongLog`."""
+    for name in ("faust", "mode"):  # they tell the life of every part of theirs
+        logging.getLogger(name).setLevel(logging.WARNING)
+    await WindowsProcess(settings).run(stopping)
+
+
+class WindowsProcess:
+    """One windows process. Any number of them share the partitions."""
+
+    def __init__(self, settings: WindowsSettings) -> None:
+        """Connects nothing yet."""
+        self._settings = settings
+        self._topic = settings.rate_counters.name
+        self._postgres = address(settings.database_url)
+        self._clock = Clock()
+        metrics = Metrics("windows")
+        self._all_metrics, self._metrics = metrics, metrics.of("windows")
+        self._watch = LogWatch(self._confirm_log, settings.log_check_seconds, metrics)
+        self._pool = new_pool(settings.database_url, SCHEMA)
+        self._made: int | None = None  # which making of the schema has what was written so far
+        self._recovered = False
+        self._heard_at = -math.inf
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until `stopping` is set. Raises `SettingsError` or `WrongLog` where it refuses to."""
+        async with AsyncExitStack() as opened:
+            app = operations(self._checks, self._metrics_text)
+            await run_together(
+                serve(app, self._settings.metrics_host, self._settings.metrics_port),
+                self._work(opened, stopping),
+            )
+
+    async def _work(self, opened: AsyncExitStack, stopping: asyncio.Event) -> None:
+        await run_together(self._prepare(opened), _until(stopping))
+        if not stopping.is_set():
+            await run_together(self._watch.run(), self._keep(stopping))
+
+    async def _prepare(self, opened: AsyncExitStack) -> None:
+        await wait_for(f"schema {SCHEMA} in {self._postgres}", self._find_schema, (*OUTAGES, SchemaMissing))
+        kafka = f"Kafka at {self._settings.bootstrap_servers}"
+        await wait_for(f"{kafka} and {self._postgres}", self._watch.start, OUTAGES)
+        await self._pool.open()
+        opened.push_async_callback(self._pool.close, timeout=TIMEOUT_SECONDS)
+
+    async def _keep(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            with tempfile.TemporaryDirectory(prefix="hokusai-auth-windows-") as folder:
+                await self._count(Path(folder), stopping)
+            await run_together(_until(self._watch.ours), _until(stopping))
+
+    async def _count(self, folder: Path, stopping: asyncio.Event) -> None:
+        """Until it is time to stop, or the log is not ours."""
+        unwritten = Unwritten()
+        app = create_app(self._settings, unwritten, self._metrics, self._clock, folder)
+        try:
+            await run_together(
+                self._count_and_write(app, unwritten), _until(stopping), _until(self._watch.wrong)
+            )
+        finally:
+            await self._last_write(app, unwritten)
+            self._recovered = False
+            await self._leave(app)
+
+    async def _count_and_write(self, app: faust.App, unwritten: Unwritten) -> None:
+        await app.start()  # returns once the table is recovered
+        self._recovered = True
+        logger.info("keeping rate windows")
+        await run_together(self._write_always(app, unwritten), self._report_always(app), _crash_of(app))
+
+    async def _write_always(self, app: faust.App, unwritten: Unwritten) -> None:
+        async def attempt() -> None:
+            await self._write(app, unwritten)
+
+        while True:
+            await asyncio.sleep(WRITE_INTERVAL_SECONDS)
+            await wait_for(f"{self._postgres}, to write rate windows", attempt, (*OUTAGES, SchemaMissing))
+
+    async def _write(self, app: faust.App, unwritten: Unwritten) -> None:
+        began, changes, oldest = time.perf_counter(), unwritten.changes(), oldest_hour(self._clock)
+        try:
+            async with self._pool.connection() as connection:
+                await write(connection, self._topic, changes, oldest, self._made)
+        except SchemaRemade as remade:
+            logger.info("writing every rate window: schema %s is new to this process", SCHEMA)
+            unwritten.add_all(all_windows(app, self._clock), committed_offsets(app, self._topic))
+            self._made = remade.made
+            return await self._write(app, unwritten)
+        unwritten.written(changes)
+        if changes.since is not None:
+            seconds, age_seconds = time.perf_counter() - began, time.time() - changes.since
+            self._metrics.batch_applied(0, changes.counters, seconds, age_seconds)
+        return None
+
+    async def _last_write(self, app: faust.App, unwritten: Unwritten) -> None:
+        try:
+            async with asyncio.timeout(LAST_WRITE_SECONDS):
+                await self._write(app, unwritten)
+        except (*OUTAGES, SchemaMissing, TimeoutError) as error:
+            logger.warning("the last counts are not written, the next process does it: %s", error)
+
+    async def _leave(self, app: faust.App) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await app.stop()
+        except TimeoutError:
+            logger.warning("Kafka was not told that this process leaves, it will notice")
+
+    async def _report_always(self, app: faust.App) -> None:
+        told: set[int] = set()
+        while True:
+            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+            try:
+                lags = await _lags(app, self._topic)
+            except LogUnavailable as error:
+                logger.debug("no word from Kafka: %s", error)
+                continue
+            self._heard_at = time.monotonic()
+            for partition in told - lags.keys():
+                self._metrics.partition_lost(partition)
+            for partition, records in lags.items():
+                self._metrics.lag(partition, records)
+            told = set(lags)
+
+    async def _find_schema(self) -> None:
+        async with await connect(self._settings.database_url, SCHEMA) as connection:
+            if await _known_log(connection) is None:
+                raise SchemaMissing("the projector has not made it yet")
+
+    async def _confirm_log(self) -> None:
+        async with await connect(self._settings.database_url, SCHEMA) as connection:
+            await check_log(self._settings, self._settings, await _known_log(connection))
+
+    async def _checks(self) -> Mapping[str, bool]:
+        return {
+            "database": await self._probe(),
+            "kafka": time.monotonic() - self._heard_at < KAFKA_SILENCE_SECONDS,
+            "log": self._watch.ours.is_set(),
+            "windows": self._recovered,
+        }
+
+    async def _metrics_text(self) -> bytes:
+        return self._all_metrics.text()
+
+    async def _probe(self) -> bool:
+        """Whether Postgres answers."""
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._pool.connection() as connection:
+                await connection.execute("SELECT")
+        except (TimeoutError, psycopg.Error):
+            return False
+        return True
+
+
+async def _known_log(connection: AsyncConnection[Any]) -> LogIdentity | None:
+    try:
+        return await known_log(connection)
+    except UndefinedTable:  # the projector makes the schema anew
+        return None
+
+
+async def _lags(app: faust.App, topic: str) -> Mapping[int, int]:
+    """By assigned partition how many counters are not committed yet. Raises `LogUnavailable`."""
+    places = [place for place in app.consumer.assignment() if place.topic == topic]
+    with log_unavailable(f"{topic}: no end offsets"):
+        async with asyncio.timeout(KAFKA_SILENCE_SECONDS):
+            ends = await app.consumer.highwaters(*places)
+    passed = committed_offsets(app, topic)
+    return {place.partition: max(0, ends[place] - passed.get(place.partition, 0)) for place in places}
+
+
+async def _crash_of(app: faust.App) -> None:
+    """Faust goes on as if nothing were when a part of it has died: end, to be started again."""
+    await app.wait_until_stopped()
+    raise RuntimeError("Faust has stopped") from app.crash_reason
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
