@@ -4,13 +4,14 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check unit integration acceptance lock
+.PHONY: help up test check unit integration acceptance bench lock
 
 help:
 	@echo "make up           run everything on this machine (options: make up ARGS='--port 8100 --workers 4')"
 	@echo "make test         run all tests"
 	@echo "make check        lint and types"
 	@echo "make unit | integration | acceptance    one level of the tests"
+	@echo "make bench        measure it all, about half an hour (make bench ARGS=--quick: try it out)"
 	@echo "make lock         pin what pyproject.toml asks for, with hashes"
 
 up: $(INSTALLED)
@@ -33,6 +34,10 @@ integration: $(INSTALLED)
 
 acceptance: $(INSTALLED)
 	$(BIN)/pytest tests/acceptance $(ARGS)
+
+# Leave the machine alone meanwhile; one bench alone: .venv/bin/python -m bench.validate
+bench: $(INSTALLED)
+	$(BIN)/python -m bench $(ARGS)
 
 # requirements.lock: everything. requirements-services.lock: what a container of a service needs.
 COMPILE := PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \

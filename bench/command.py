@@ -63,4 +63,3 @@ def run(name: str, measure: Measure, *, quick: bool) -> None:
         measure(Bench(cores, generator, servers, quick), report)
     report.print(Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE))
     report.write()
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gevent import monkey  # type: ignore[import-not-found]
+from gevent import monkey  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 monkey.patch_all()
 
@@ -15,8 +15,8 @@ from itertools import cycle  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-import gevent  # noqa: E402
-from geventhttpclient import HTTPClient  # type: ignore[import-not-found]  # noqa: E402
+import gevent  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: E402
+from geventhttpclient import HTTPClient  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: E402
 
 from bench.figure import percentile  # noqa: E402
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from events.codec import decode, encode
@@ -97,9 +98,7 @@ class SampleKeys:
         return key, value
 
     def _creation(self, is_fenced: bool) -> KeyCreated:
-        return KeyCreated(
-            **_envelope(1), partitionkey=_KEY, subject=_KEY, data=self._issued(_KEY, is_fenced)
-        )
+        return KeyCreated(**_envelope(1), partitionkey=_KEY, subject=_KEY, data=self._issued(_KEY, is_fenced))
 
     def _rotation(self, is_fenced: bool) -> KeyRotated:
         rotation = Rotation(key_id=_KEY, new_key=self._issued(_NEW_KEY, is_fenced))
@@ -130,7 +129,7 @@ def _revocation() -> KeyRevoked:
     return KeyRevoked(**_envelope(2), partitionkey=_KEY, subject=_KEY, data=revocation)
 
 
-def _envelope(sequence: int) -> dict[str, object]:
+def _envelope(sequence: int) -> dict[str, Any]:
     return {"id": _EVENT, "source": "bench", "time": BEGAN, "actor": "admin", "sequence": sequence}
 
 

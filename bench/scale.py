@@ -65,6 +65,5 @@ def _cpu_seconds(apis: list[BenchService]) -> float:
     return sum(api.cpu_seconds() for api in apis)
 
 
-
 if __name__ == "__main__":
     run_bench(Path(__file__).stem, scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from bench.machine import Cores
+from bench.progress import wait_until
 from events.settings import KafkaSettings
 from events.topic_admin import apply_topics
 from events.topics import Topics
@@ -38,7 +40,13 @@ class BenchService(Service):
     """A server of its own process and port."""
 
     def __init__(
-        self, name: str, folder: Path, command: list[str], environment: Mapping[str, str], port: int, path: str
+        self,
+        name: str,
+        folder: Path,
+        command: list[str],
+        environment: Mapping[str, str],
+        port: int,
+        path: str,
     ) -> None:
         self.url = f"http://{LOOPBACK}:{port}"
         self.port = port
@@ -91,6 +99,7 @@ class Place:
         command = ["api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers)]
         command = self.cores.pinned([sys.executable, "-m", "services.cli", *command])
         with self._running("api", command, self.environment(**changes), port, "/health") as service:
+            wait_until(lambda: _workers(service) == workers, "every worker of the node")
             yield service
 
     @contextmanager
@@ -123,6 +132,13 @@ class Place:
             service.stop()
         finally:
             service.kill()
+
+
+def _workers(api: BenchService) -> int:
+    """How many of a node answer; the first that does speaks for all."""
+    with urllib.request.urlopen(f"{api.url}/metrics") as answer:  # noqa: S310
+        lines = answer.read().decode().splitlines()
+    return int(sum(float(line.split()[1]) for line in lines if line.startswith("hokusai_api_workers ")))
 
 
 class Servers:

@@ -67,12 +67,8 @@ def yardsticks(place: Place, keys: SampleKeys, api: BenchService) -> Iterator[Ma
 def _naive_table(place: Place, secret: str, answer: object) -> None:
     hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(12)).decode()
     with psycopg.connect(place.database_url, autocommit=True) as connection:
-        connection.execute(
-            "CREATE TABLE naive_key (prefix text PRIMARY KEY, bcrypt_hash text NOT NULL, answer jsonb NOT NULL)"
-        )
-        connection.execute(
-            "INSERT INTO naive_key VALUES (%s, %s, %s)", (secret[:11], hashed, Jsonb(answer))
-        )
+        connection.execute("CREATE TABLE naive_key (prefix text PRIMARY KEY, bcrypt_hash text, answer jsonb)")
+        connection.execute("INSERT INTO naive_key VALUES (%s, %s, %s)", (secret[:11], hashed, Jsonb(answer)))
 
 
 def _check_answers(api: BenchService, keys: SampleKeys, count: int) -> None:
@@ -117,7 +113,9 @@ def _against_yardsticks(
     )
     rate = per_second(calm["ours"]).median
     for name in ("ours", "Y1"):
-        report.add(f"p99 of {name} at one load", latency(calm[name], 99), "us", note=f"{rate:,.0f} requests/s")
+        report.add(
+            f"p99 of {name} at one load", latency(calm[name], 99), "us", note=f"{rate:,.0f} requests/s"
+        )
     worse = ratios(latency(calm["ours"], 99), latency(calm["Y1"], 99))
     report.add("p99 against Y1's at one load", worse, "x", Goal(at_most=1.3))
 

@@ -1,7 +1,8 @@
 """The agreement that every process keeps: events, their meaning, topics, and the ports of the log.
 
-These are the names for services that emit use and for auditors who read the log. What every key of the log
-is, as far as the log goes at this moment:
+These are the names for services that emit use, for billing teams that read totals and statements, and for
+auditors who read the log; `examples/` has a program for each of the first two. What every key of the log is,
+as far as the log goes at this moment:
 
     async def replay(kafka: KafkaSettings, topics: Topics) -> dict[str, Lineage]:
         lineages: dict[str, Lineage] = {}
@@ -23,14 +24,16 @@ module that defines a name, never from here.
 
 from __future__ import annotations
 
-from events.codec import Event, decode, encode
+from events.codec import Event, Total, decode, decode_total, encode
 from events.dead_letters import DeadLetter
+from events.emitter import UsageEmitter
 from events.errors import (
     EventsError,
     LogUnavailable,
     SettingsError,
     TopicMismatch,
     UnreadableRecord,
+    UsageNotDelivered,
     WrongLog,
 )
 from events.kafka_log import KafkaEventLog, KafkaLogReader
@@ -38,11 +41,19 @@ from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated,
 from events.lifecycle import Folded, Unreadable, fold, read_event
 from events.lineage import Applied, Ignored, Key, KeySettings, Lineage, Outcome, Parked, apply
 from events.log import EventLog, LogReader, Position, Record
-from events.log_identity import check_log
+from events.log_identity import LogIdentity, check_log
 from events.memory_log import MemoryLog
 from events.settings import KafkaSettings
 from events.topic_admin import apply_topics, compare_topics
 from events.topics import Topic, Topics
+from events.totals import (
+    HourlyTotals,
+    HourlyUsage,
+    Statement,
+    StatementClosed,
+    StatementLine,
+    WindowCount,
+)
 from events.usage import KeyUsed, Usage
 
 __all__ = [
@@ -52,6 +63,8 @@ __all__ = [
     "EventLog",
     "EventsError",
     "Folded",
+    "HourlyTotals",
+    "HourlyUsage",
     "Ignored",
     "IssuedKey",
     "KafkaEventLog",
@@ -65,6 +78,7 @@ __all__ = [
     "KeySettings",
     "KeyUsed",
     "Lineage",
+    "LogIdentity",
     "LogReader",
     "LogUnavailable",
     "MemoryLog",
@@ -75,18 +89,26 @@ __all__ = [
     "Revocation",
     "Rotation",
     "SettingsError",
+    "Statement",
+    "StatementClosed",
+    "StatementLine",
     "Topic",
     "TopicMismatch",
     "Topics",
+    "Total",
     "Unreadable",
     "UnreadableRecord",
     "Usage",
+    "UsageEmitter",
+    "UsageNotDelivered",
+    "WindowCount",
     "WrongLog",
     "apply",
     "apply_topics",
     "check_log",
     "compare_topics",
     "decode",
+    "decode_total",
     "encode",
     "fold",
     "read_event",

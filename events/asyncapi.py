@@ -6,31 +6,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from events.envelope import Envelope
+from events.envelope import CloudEvent, Envelope, Fact
 from events.json_schema import event_type, json_schema, schema_name
 from events.keys import KeyCreated, KeyRevoked, KeyRotated
 from events.topics import Topic, Topics
+from events.totals import HourlyUsage, StatementClosed, WindowCount
 from events.usage import KeyUsed
 
 SCHEMAS = Path(__file__).parent / "schemas"
+EXAMPLE_CONSUMER = Path(__file__).parents[1] / "examples" / "hourly_totals.py"
 EVENTS: tuple[type[Envelope], ...] = (KeyCreated, KeyRotated, KeyRevoked, KeyUsed)
+TOTALS: tuple[type[Fact], ...] = (HourlyUsage, WindowCount, StatementClosed)
 CLOUDEVENT = "application/cloudevents+json; charset=utf-8"
+JSON = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A property of `Topics`, and what outsiders may do there."""
+    """A property of `Topics`, and what outsiders may do there; the example is a consumer in Python."""
 
     topic: str
     summary: str
-    messages: tuple[str, ...] = ()
-    operations: Mapping[str, str] | None = None
+    messages: tuple[str, ...]
+    operations: Mapping[str, str] = field(default_factory=dict)
+    example: Path | None = None
 
 
 LIFECYCLE = ("KeyCreated", "KeyRotated", "KeyRevoked")
@@ -62,16 +67,31 @@ CHANNELS = (
         {"reviewUsageDeadLetters": "receive"},
     ),
     Channel(
-        "rate_counters", "Each node's absolute count for a lineage and hour. Its records are not agreed yet."
+        "rate_counters",
+        "What each node has counted for a lineage in a clock hour: absolute, the highest of a node is right. "
+        "Between the platform's own processes.",
+        ("WindowCount",),
     ),
-    Channel("hourly_usage", "Absolute totals of each key and hour. Its records are not agreed yet."),
-    Channel("statements", "Closed months. Its records are not agreed yet."),
+    Channel(
+        "hourly_usage",
+        "Absolute totals of each key and hour. Records may come again, late or out of turn: keep the highest "
+        "revision of each (key_id, hour), and the sums are exact, also after the platform was rebuilt.",
+        ("HourlyUsage",),
+        {"followHourlyUsage": "receive"},
+        EXAMPLE_CONSUMER,
+    ),
+    Channel(
+        "statements",
+        "Closed months. The first record of a (lineage_id, month) is the statement; ignore later ones.",
+        ("StatementClosed",),
+        {"followStatements": "receive"},
+    ),
 )
 
 
 def documents() -> dict[str, bytes]:
     """Every generated document: file name to content."""
-    schemas = {schema_name(event): json_schema(event) for event in EVENTS}
+    schemas = {schema_name(event): json_schema(event) for event in (*EVENTS, *TOTALS)}
     return {name: _json(content) for name, content in {**schemas, "asyncapi.json": asyncapi()}.items()}
 
 
@@ -94,7 +114,7 @@ def write(folder: Path = SCHEMAS) -> None:
 
 
 def asyncapi() -> dict[str, Any]:
-    """An AsyncAPI 3.0 document: every topic, and what emitters and auditors outside do there."""
+    """An AsyncAPI 3.0 document: every topic, and what emitters, billing teams and auditors do there."""
     topics = Topics()
     return {
         "asyncapi": "3.0.0",
@@ -102,7 +122,8 @@ def asyncapi() -> dict[str, Any]:
             "title": "Hokusai Auth: the log",
             "version": "1.0.0",
             "description": (
-                "Facts about API keys and their use, as CloudEvents 1.0 (structured JSON) in Kafka records. "
+                "Facts about API keys and their use, and what follows from them, as CloudEvents 1.0 "
+                "(structured JSON) in Kafka records; counters of rate limits are plain JSON. "
                 "Addresses are those without a prefix; an environment may put its own before each of them. "
                 "Replication is a setting of the environment too."
             ),
@@ -120,10 +141,13 @@ def asyncapi() -> dict[str, Any]:
                 ],
             }
             for channel in CHANNELS
-            for name, action in (channel.operations or {}).items()
+            for name, action in channel.operations.items()
         },
         "components": {
-            "messages": {**{event.__name__: _message(event) for event in EVENTS}, "DeadLetter": DEAD_LETTER}
+            "messages": {
+                **{event.__name__: _message(event) for event in (*EVENTS, *TOTALS)},
+                "DeadLetter": DEAD_LETTER,
+            }
         },
     }
 
@@ -132,7 +156,7 @@ def _channel(channel: Channel, topic: Topic) -> dict[str, Any]:
     return {
         "address": topic.name,
         "summary": channel.summary,
-        "description": f"Record key: {topic.record_key}.",
+        "description": f"Record key: {topic.record_key}.{_quoted(channel.example)}",
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in channel.messages},
         "bindings": {
             "kafka": {
@@ -148,6 +172,10 @@ def _channel(channel: Channel, topic: Topic) -> dict[str, Any]:
     }
 
 
+def _quoted(example: Path | None) -> str:
+    return "" if example is None else f" For example:\n\n```python\n{example.read_text('utf-8')}```\n"
+
+
 def _binding_value(name: str, value: str) -> Any:
     """Kafka's text as the Kafka binding of AsyncAPI wants it."""
     if name == "cleanup.policy":
@@ -155,16 +183,20 @@ def _binding_value(name: str, value: str) -> Any:
     return int(value) if value.lstrip("-").isdecimal() else value
 
 
-def _message(event: type[Envelope]) -> dict[str, Any]:
-    return {
+def _message(event: type[Fact]) -> dict[str, Any]:
+    is_cloudevent = issubclass(event, CloudEvent)
+    key = "partitionkey" if is_cloudevent else "lineage_id"
+    message = {
         "name": event_type(event),
         "title": event.__name__,
         "summary": (event.__doc__ or "").splitlines()[0],
-        "contentType": CLOUDEVENT,
-        "correlationId": {"location": "$message.payload#/correlationid"},
-        "bindings": {"kafka": {"key": {"type": "string", "description": "equal to `partitionkey`"}}},
+        "contentType": CLOUDEVENT if is_cloudevent else JSON,
+        "bindings": {"kafka": {"key": {"type": "string", "description": f"equal to `{key}`"}}},
         "payload": {"$ref": schema_name(event)},
     }
+    if "correlationid" in event.model_fields:
+        message["correlationId"] = {"location": "$message.payload#/correlationid"}
+    return message
 
 
 def _text(description: str, **more: Any) -> dict[str, Any]:

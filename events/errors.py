@@ -3,6 +3,7 @@
 EventsError
 ├── UnreadableRecord      a record that no version of the codec understands
 ├── LogUnavailable        no answer from the log in time; what was sent may still arrive
+├── UsageNotDelivered     an emitter was closed before the log had acknowledged everything
 ├── WrongLog              this is not, or no longer, the log that the projections were built from
 ├── TopicMismatch         a topic's configuration differs from the agreement
 └── SettingsError         the environment lacks or misspells settings; all of them are named
@@ -23,6 +24,17 @@ class UnreadableRecord(EventsError):
 
 class LogUnavailable(EventsError):
     """The log did not answer in time. What was being appended may still take effect."""
+
+
+class UsageNotDelivered(EventsError):
+    """An emitter was closed while the log was away; `count` events were taken and not acknowledged.
+
+    Some of them may still take effect.
+    """
+
+    def __init__(self, count: int, seconds: float) -> None:
+        super().__init__(f"{count} usage events were not acknowledged within {seconds:g} s of closing")
+        self.count = count
 
 
 class WrongLog(EventsError):

@@ -7,10 +7,10 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from events.codec import STATED
-from events.envelope import Envelope
+from events.envelope import Fact
 
 
-def json_schema(event: type[Envelope]) -> dict[str, Any]:
+def json_schema(event: type[Fact]) -> dict[str, Any]:
     """What a writer writes: JSON Schema 2020-12. Readers ignore fields that they do not know."""
     schema = event.model_json_schema(schema_generator=_Plain)
     stated = {*schema["required"], *STATED, "type"}
@@ -23,12 +23,12 @@ def json_schema(event: type[Envelope]) -> dict[str, Any]:
     }
 
 
-def schema_name(event: type[Envelope]) -> str:
+def schema_name(event: type[Fact]) -> str:
     """The file that describes an event: `KeyCreated.v1.json`."""
     return f"{event_type(event).removeprefix('hokusai.auth.')}.json"
 
 
-def event_type(event: type[Envelope]) -> str:
+def event_type(event: type[Fact]) -> str:
     return str(event.model_fields["type"].default)
 
 

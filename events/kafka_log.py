@@ -22,6 +22,7 @@ from events.topics import Topic
 
 #: How long closing waits for acknowledgements; a service has 10 s to end.
 FLUSH_SECONDS = 5.0
+OFFSETS_TIMEOUT_SECONDS = 5.0
 
 _REPAIR = (
     "restore the topic from a mirror or a backup, or, if this is the right log, "
@@ -151,7 +152,7 @@ class KafkaLogReader:
         Raises `LogUnavailable` when Kafka answers with something that is no record; nothing is skipped.
         """
         if self._consumer._fetcher.error_future.done():
-            raise LogUnavailable(f"{self._topic.name}: this reader is broken")
+            await self._reopen()
         try:
             batches = await self._consumer.getmany(
                 timeout_ms=int(timeout_seconds * 1000), max_records=max_records
@@ -166,29 +167,49 @@ class KafkaLogReader:
         self._positions = {place.partition: await self._consumer.position(place) for place in self._places}
         return next(iter(batches.values())) if len(batches) == 1 else list(chain(*batches.values()))
 
-    async def end_offsets(self, timeout_seconds: float = 5.0) -> Mapping[int, int]:
+    async def end_offsets(self, timeout_seconds: float = OFFSETS_TIMEOUT_SECONDS) -> Mapping[int, int]:
         """See `LogReader.end_offsets`."""
         return await self._offsets("end_offsets", timeout_seconds)
+
+    async def offsets_at(self, milliseconds: int) -> Mapping[int, int]:
+        """See `LogReader.offsets_at`."""
+        ends = await self._offsets("end_offsets")  # before, so that nothing that comes meanwhile is passed
+        with log_unavailable(f"{self._topic.name}: offsets at a time not known"):
+            async with asyncio.timeout(OFFSETS_TIMEOUT_SECONDS):
+                found = await self._consumer.offsets_for_times(dict.fromkeys(self._places, milliseconds))
+        first = {place.partition: at.offset for place, at in found.items() if at is not None}
+        return {**ends, **first}
 
     def positions(self) -> Mapping[int, int]:
         """See `LogReader.positions`."""
         return dict(self._positions)
 
     async def __aenter__(self) -> Self:
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = await self._new_consumer()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await _stop(self._consumer)
+
+    async def _new_consumer(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
             **self._settings.client_options(),
             auto_offset_reset="none",
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             # Kafka answers one request of a connection at a time: end_offsets waits so long for a fetch.
             fetch_max_wait_ms=100,
         )
-        await start(self._consumer, self._settings)
-        return self
+        await start(consumer, self._settings)
+        return consumer
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._consumer.stop()
+    async def _reopen(self) -> None:
+        """Go on with a new consumer where the old one stopped: its fetching has ended, for ever."""
+        broken, self._consumer = self._consumer, await self._new_consumer()
+        self._consumer.assign(self._places)
+        self._seek(self._positions)
+        await _stop(broken)
 
     async def _check_partitions(self) -> None:
         with log_unavailable(f"{self._topic.name}: not described"):
@@ -197,7 +218,7 @@ class KafkaLogReader:
         if problems := list(topic_differences(self._topic, found, agreed={}, bootstrap_servers=servers)):
             raise WrongLog("; ".join(problems))
 
-    async def _offsets(self, which: str, timeout_seconds: float = 5.0) -> dict[int, int]:
+    async def _offsets(self, which: str, timeout_seconds: float = OFFSETS_TIMEOUT_SECONDS) -> dict[int, int]:
         with log_unavailable(f"{self._topic.name}: {which} not known"):
             async with asyncio.timeout(timeout_seconds):
                 offsets = await getattr(self._consumer, which)(self._places)
@@ -207,3 +228,11 @@ class KafkaLogReader:
         for partition, offset in positions.items():
             self._consumer.seek(TopicPartition(self._topic.name, partition), offset)
         self._positions = dict(positions)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer, a broken one too."""
+    try:
+        await consumer.stop()
+    except Exception:  # aiokafka raises once more what has ended its fetching, before it has closed all
+        await consumer._client.close()

@@ -71,12 +71,18 @@ class LogReader(Protocol):
 
         Returns empty while the log is away and goes on by itself afterwards. Raises `WrongLog` when
         the log has lost what comes next, `LogUnavailable` when it answers with something else than
-        records; nothing is ever skipped.
+        records: the next call tries again. Nothing is ever skipped.
         """
         ...
 
     async def end_offsets(self, timeout_seconds: float = 5.0) -> Mapping[int, int]:
         """The offset after the last record, for every partition. Raises `LogUnavailable`."""
+        ...
+
+    async def offsets_at(self, milliseconds: int) -> Mapping[int, int]:
+        """The offset of the first record appended at or after that time (ms since 1970, UTC), for every
+        partition; the end where there is none. Raises `LogUnavailable`.
+        """
         ...
 
     def positions(self) -> Mapping[int, int]:

@@ -92,6 +92,13 @@ class MemoryLogReader:
         """See `LogReader.end_offsets`."""
         return {partition: len(records) for partition, records in enumerate(self._partitions)}
 
+    async def offsets_at(self, milliseconds: int) -> Mapping[int, int]:
+        """See `LogReader.offsets_at`."""
+        return {
+            partition: next((one.offset for one in records if one.timestamp >= milliseconds), len(records))
+            for partition, records in enumerate(self._partitions)
+        }
+
     def positions(self) -> Mapping[int, int]:
         """See `LogReader.positions`."""
         return dict(self._positions)

@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from events.envelope import CloudEvent, Count, Fact, KeyId, Positive, Text, UtcTime
 
+#: Any later, and it is no time that Python and Postgres know.
+LAST_HOUR = 70_389_527
+#: Sums grow beyond what one event may state, up to what Postgres keeps.
+LARGEST_SUM = 2**63 - 1
+DECIMAL = r"^-?[0-9]{1,20}(\.[0-9]{1,12})?$"
+
+
+def _begins_an_hour(time: datetime) -> datetime:
+    if time.minute or time.second or time.microsecond:
+        raise ValueError("not the beginning of an hour")
+    return time
+
+
+def _exact(value: Any) -> Decimal:
+    text = f"{value:f}" if isinstance(value, Decimal) else value
+    if isinstance(text, str) and re.fullmatch(DECIMAL, text):
+        return Decimal(text)
+    raise ValueError("not a decimal number as text")
+
+
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Hour = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}$")]
-Sum = Annotated[int, Field(ge=0)]
+HourBegin = Annotated[UtcTime, AfterValidator(_begins_an_hour)]
+Sum = Annotated[int, Field(ge=0, le=LARGEST_SUM)]
+Difference = Annotated[int, Field(ge=-LARGEST_SUM, le=LARGEST_SUM)]
+#: In JSON a text, never a number: a reader's float would round it.
+Exact = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    PlainSerializer(lambda value: f"{value:f}", return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": DECIMAL}),
+]
 
 
 class HourlyTotals(Fact):
@@ -25,7 +63,7 @@ class HourlyTotals(Fact):
     key_id: KeyId
     lineage_id: KeyId
     service_id: Annotated[Text, Field(description="the service that the key was issued for")]
-    hour: Annotated[UtcTime, Field(description="when the hour begins")]
+    hour: Annotated[HourBegin, Field(description="when the hour begins")]
     revision: Positive
     requests: Positive
     errors: Annotated[Sum, Field(description="requests answered with a status of 400 or more")]
@@ -42,6 +80,14 @@ class HourlyUsage(CloudEvent):
     partitionkey: Annotated[Text, Field(description="key_id/hour: what the topic is compacted by")]
     data: HourlyTotals
 
+    @model_validator(mode="after")
+    def _names_one_row(self) -> Self:
+        if self.subject != self.data.key_id:
+            raise ValueError("subject and key_id of hourly totals must be equal")
+        if self.partitionkey != f"{self.data.key_id}/{hour_text(self.data.hour)}":
+            raise ValueError("partitionkey of hourly totals must be key_id/hour")
+        return self
+
 
 class WindowCount(Fact):
     """A record of `ratelimit.counters`: all that one node has counted for a lineage in one clock hour.
@@ -55,10 +101,10 @@ class WindowCount(Fact):
     node_id: Text
     kind: Literal["validations", "reports"]
     lineage_id: KeyId
-    hour: Annotated[Count, Field(description="whole hours since 1970, UTC")]
+    hour: Annotated[int, Field(ge=0, le=LAST_HOUR, description="whole hours since 1970, UTC")]
     count: Count
     last_used: Annotated[
-        dict[KeyId, Count],
+        dict[KeyId, Annotated[int, Field(ge=0, lt=(LAST_HOUR + 1) * 3_600_000)]],
         Field(description="when each key of the lineage was last admitted, ms since 1970"),
     ] = Field(default_factory=dict)
 
@@ -71,12 +117,12 @@ class StatementLine(Fact):
 
     kind: Literal["usage", "adjustment"]
     month: Month
-    requests: int
-    predictions: int
-    compute_us: int
-    billable_predictions: int
-    unit_price: Decimal
-    amount: Decimal
+    requests: Difference
+    predictions: Difference
+    compute_us: Difference
+    billable_predictions: Difference
+    unit_price: Exact
+    amount: Exact
 
 
 class Statement(Fact):
@@ -91,7 +137,7 @@ class Statement(Fact):
     billing_plan: Text
     monthly_prediction_limit: Count | None = None
     lines: Annotated[tuple[StatementLine, ...], Field(min_length=1)]
-    total: Decimal
+    total: Exact
     revisions: dict[KeyId, dict[Hour, Positive]]
 
 
@@ -102,6 +148,14 @@ class StatementClosed(CloudEvent):
     subject: Annotated[KeyId, Field(description="lineage_id")]
     partitionkey: Annotated[Text, Field(description="lineage_id/month")]
     data: Statement
+
+    @model_validator(mode="after")
+    def _names_one_statement(self) -> Self:
+        if self.subject != self.data.lineage_id:
+            raise ValueError("subject and lineage_id of a statement must be equal")
+        if self.partitionkey != f"{self.data.lineage_id}/{self.data.month}":
+            raise ValueError("partitionkey of a statement must be lineage_id/month")
+        return self
 
 
 def hour_text(hour: datetime) -> str:

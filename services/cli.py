@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from services.projector.audit import audit
+from services.audit import audit
 from services.topics import topics
 
 # The commands import what they run when they run it: `--help` and each service start fast.
@@ -63,6 +63,14 @@ def projector(
     from services.projector.__main__ import main as run_projector
 
     raise typer.Exit(run_projector(os.environ, part))
+
+
+@app.command()
+def billing() -> None:
+    """Run billing alone; its settings are environment variables."""
+    from services.billing.__main__ import main as run_billing
+
+    raise typer.Exit(run_billing(os.environ))
 
 
 def main() -> None:

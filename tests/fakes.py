@@ -111,6 +111,9 @@ class UnsteadyReader:
             raise LogUnavailable("offsets not known")
         return await self._reader.end_offsets(timeout_seconds)
 
+    async def offsets_at(self, milliseconds: int) -> Mapping[int, int]:
+        return await self._reader.offsets_at(milliseconds)
+
     def positions(self) -> Mapping[int, int]:
         return self._reader.positions()
 

@@ -28,13 +28,14 @@ from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
 
 DRAIN_SECONDS = 6
+FAILED = 1
 REFUSED = 2
 
 
 def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT. 0: stopped cleanly; 2: refused to start, stderr says why in a sentence.
 
-    3: a worker failed to start, the log says why.
+    1: could not go on; 3: a worker failed to start. The log says why, and a restart may help.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -74,7 +75,10 @@ def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: i
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with contextlib.suppress(KeyboardInterrupt):
             server.run()
-        return 0 if server.started else STARTUP_FAILURE
+        if not server.started:
+            return STARTUP_FAILURE
+        # A lifespan that ends with an error is that of a worker that stopped because it could not go on.
+        return FAILED if server.lifespan.shutdown_failed else 0
     supervisor = Multiprocess(config, sockets=[config.bind_socket()])
     supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)

@@ -18,10 +18,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from events.clock import Clock
-from events.errors import LogUnavailable
+from events.errors import LogUnavailable, WrongLog
+from events.together import run_together
 from events.waiting import wait_for
 from services.api import error_handlers, openapi
-from services.api.admin_tokens import AdminTokens
+from services.api.bearer_tokens import BearerTokens
 from services.api.commands import KeyCommands
 from services.api.directory import KeyDirectory
 from services.api.edge import Edge
@@ -31,14 +32,19 @@ from services.api.hashing import Hasher
 from services.api.key_material import Fingerprints
 from services.api.liveness import Liveness
 from services.api.metrics import COUNTERS, Metrics
+from services.api.newcomers import Newcomers
 from services.api.node import Node
 from services.api.ports import Ports, ReadModels, kafka_and_postgres
+from services.api.rate_windows import RateWindows, Window
 from services.api.recognition import Recognition
-from services.api.routes import keys, operations
+from services.api.routes import keys, operations, usage
 from services.api.routes.validation import ValidationRoute
 from services.api.settings import ApiSettings
 from services.api.state import State
+from services.api.usage_commands import UsageCommands
 from services.api.validator import KeyValidator
+from services.api.window_follower import WindowFollower
+from services.api.window_publisher import WindowPublisher
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +68,8 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     node = Node(node_folder, topic.partitions, COUNTERS)
     follower = Follower(ports.reader, directory, node, metrics, clock)
     liveness = Liveness(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
+    source = f"hokusai-auth/api/{uuid4()}"
+    newcomers = Newcomers(ports.reader, follower, directory)
     commands = KeyCommands(
         ports.log,
         topic.name,
@@ -72,10 +80,14 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         fingerprints,
         clock,
         metrics,
-        source=f"hokusai-auth/api/{uuid4()}",
+        source,
     )
+    due: asyncio.Queue[Window] = asyncio.Queue()
+    windows = RateWindows(uuid4().hex, due.put_nowait)
+    counted_here = WindowPublisher(windows, due, ports.log, settings.rate_counters.name, clock, metrics)
+    counted_elsewhere = WindowFollower(ports.counters, windows, ports.windows, clock, metrics)
     state = State(
-        AdminTokens(settings.admin_tokens),
+        BearerTokens(settings.admin_tokens),
         clock,
         commands,
         follower,
@@ -83,6 +95,10 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         metrics,
         node,
         ports.read_models,
+        None if settings.usage_tokens is None else BearerTokens(settings.usage_tokens),
+        directory,
+        UsageCommands(ports.log, settings.usage.name, newcomers, clock, source),
+        ports.usage_read_models,
     )
 
     @asynccontextmanager
@@ -96,10 +112,16 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
                 await wait_for(kafka, liveness.confirm, (LogUnavailable,))
                 positions = await _load(directory, ports.read_models)
                 await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
-            opened.callback(node.leave)
+                opened.callback(node.leave)
+                know_the_hour = wait_for(kafka, counted_elsewhere.start, (LogUnavailable, WrongLog))
+                # Whoever writes waits for this worker from now on.
+                await run_together(follower.run(), know_the_hour)
             logger.info("following %s; %d keys known", topic.name, len(directory))
             _run(opened, follower.run)
             _run(opened, liveness.watch)
+            _run(opened, counted_elsewhere.run)
+            opened.push_async_callback(counted_here.flush)
+            _run(opened, counted_here.run)
             yield {"hokusai": state}
 
     api = FastAPI(
@@ -112,13 +134,16 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         redirect_slashes=False,
     )
     api.include_router(keys.router)
+    api.include_router(usage.answers)
+    api.include_router(usage.reports)
     api.include_router(operations.router)
     error_handlers.register(api)
     api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
 
     recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
-    validator = KeyValidator(directory, fingerprints, recognition, clock)
-    return Edge(ValidationRoute(api, validator, lambda: liveness.is_stale, metrics), metrics)
+    validator = KeyValidator(directory, fingerprints, recognition, clock, windows)
+    validation = ValidationRoute(api, validator, windows, clock.seconds, lambda: liveness.is_stale, metrics)
+    return Edge(validation, metrics)
 
 
 async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int, int]:
@@ -149,12 +174,13 @@ def _run(opened: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) 
 
 
 async def _or_stop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """When the work fails, the worker stops."""
+    """When the work fails, the worker stops, and its lifespan ends with that error."""
     try:
         await work()
     except Exception:
         logger.critical("this worker can't go on", exc_info=True)
         signal.raise_signal(signal.SIGTERM)
+        raise
 
 
 async def _outlive_no_parent() -> None:
@@ -171,3 +197,5 @@ async def _outlive_no_parent() -> None:
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()

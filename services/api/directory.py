@@ -14,6 +14,8 @@ from services.api.addresses import parse_networks
 ALWAYS = math.inf
 NEVER = -math.inf
 
+Header = tuple[bytes, bytes]
+
 
 class KnownKey:
     """One key as validation needs it. It is changed in place, so whoever holds it sees the newest facts.
@@ -21,7 +23,15 @@ class KnownKey:
     `active_until` and `expires_at` are seconds since 1970. What takes parsing is made at its first use.
     """
 
-    __slots__ = ("_body", "_is_disputed", "_networks", "active_until", "expires_at", "key")
+    __slots__ = (
+        "_body",
+        "_is_disputed",
+        "_limit_headers",
+        "_networks",
+        "active_until",
+        "expires_at",
+        "key",
+    )
 
     def __init__(self, key: Key, *, is_parked: bool) -> None:
         self._is_disputed = False
@@ -34,6 +44,7 @@ class KnownKey:
         self.expires_at = ALWAYS if key.expires_at is None else key.expires_at.timestamp()
         self._body: bytes | None = None
         self._networks: tuple[IPv4Network | IPv6Network, ...] | None = None
+        self._limit_headers: tuple[Header, Header] | None = None
 
     def dispute(self) -> None:
         """Another lineage claims the same id or secret, which no writer of ours does: nobody passes with it.
@@ -61,6 +72,17 @@ class KnownKey:
                 }
             )
         return self._body
+
+    @property
+    def limit_headers(self) -> tuple[Header, Header]:
+        """The headers that tell the key's limit, whatever is left of it."""
+        if self._limit_headers is None:
+            limit = self.key.settings.rate_limit_per_hour
+            self._limit_headers = (
+                (b"ratelimit-limit", b"%d" % limit),
+                (b"ratelimit-policy", b'"hourly";q=%d;w=3600' % limit),
+            )
+        return self._limit_headers
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

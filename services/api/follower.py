@@ -13,9 +13,11 @@ from events.errors import LogUnavailable, WrongLog
 from events.lifecycle import Folded, Unreadable, fold
 from events.lineage import Applied, Ignored
 from events.log import LogReader, Record
+from events.together import run_together
 from services.api.directory import KeyDirectory
 from services.api.metrics import Metrics
 from services.api.node import Node
+from services.api.tail import read_on
 
 logger = logging.getLogger(__name__)
 
@@ -97,13 +99,11 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled. Raises `WrongLog` when the log is not what was followed so far."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            tasks.create_task(self._ask())
+        await run_together(self._follow(), self._ask())
 
     async def _follow(self) -> None:
         while True:
-            self._apply(await self._reader.read(LIVE_BATCH))
+            self._apply(await read_on(self._reader, LIVE_BATCH, "the records of the log"))
             await asyncio.sleep(0)
 
     async def _ask(self) -> None:

@@ -15,6 +15,7 @@ SECRET_LENGTH = 32
 SHOWN_LENGTH = 3
 
 _SHAPE = re.compile(rb"hk_(?:live|test|dev)_[A-Za-z0-9]{%d}" % SECRET_LENGTH)
+_SHAPE_IN_TEXT = re.compile(_SHAPE.pattern.decode())
 
 
 def generate_key(environment: str) -> str:
@@ -28,14 +29,14 @@ def is_well_formed(key: bytes) -> bool:
     return _SHAPE.fullmatch(key) is not None
 
 
-def carries_key(text: str) -> bool:
-    """Whether something in the text could be a key."""
-    return _SHAPE.search(text.encode()) is not None
-
-
 def display_prefix(key: str) -> str:
     """What may be shown of a well-formed key, such as `hk_live_AbC***`."""
     return f"{key[: len(key) - SECRET_LENGTH + SHOWN_LENGTH]}***"
+
+
+def hide_keys(text: str) -> str:
+    """The text, with only what may be shown of whatever could be a key in it."""
+    return _SHAPE_IN_TEXT.sub(lambda found: display_prefix(found[0]), text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,14 @@ class _Single(IntEnum):
     KEYS = auto()
     PARKED = auto()
     UNVERIFIABLE = auto()
+    WINDOWS = auto()
+    WINDOWS_DUE = auto()
     EVENTS_APPLIED = auto()
     EVENTS_IGNORED = auto()
     RECORDS_UNREADABLE = auto()
     BCRYPT_CHECKS = auto()
+    WINDOW_COUNTS_SENT = auto()
+    WINDOW_COUNTS_READ = auto()
     WRITES = auto()
     WRITE_MICROSECONDS = auto()
 
@@ -115,6 +119,16 @@ class Metrics:
     def unreadable(self) -> None:
         self._numbers[_Single.RECORDS_UNREADABLE] += 1
 
+    def windows(self, known: int, due: int) -> None:
+        self._numbers[_Single.WINDOWS] = known
+        self._numbers[_Single.WINDOWS_DUE] = due
+
+    def window_count_sent(self) -> None:
+        self._numbers[_Single.WINDOW_COUNTS_SENT] += 1
+
+    def window_count_read(self) -> None:
+        self._numbers[_Single.WINDOW_COUNTS_READ] += 1
+
     def bcrypt_check(self) -> None:
         self._numbers[_Single.BCRYPT_CHECKS] += 1
 
@@ -161,8 +175,10 @@ class NodeCollector(Collector):
         for place, name, meaning in (
             (_Single.EVENTS_APPLIED, "events_applied", "Lifecycle events that took effect, in every worker."),
             (_Single.EVENTS_IGNORED, "events_ignored", "Duplicates and losers of races, in every worker."),
-            (_Single.RECORDS_UNREADABLE, "records_unreadable", "Lifecycle records that could not be read."),
+            (_Single.RECORDS_UNREADABLE, "records_unreadable", "Records that could not be read."),
             (_Single.BCRYPT_CHECKS, "bcrypt_checks", "Keys that only bcrypt could verify."),
+            (_Single.WINDOW_COUNTS_SENT, "window_counts_sent", "Counts of rate windows sent to the others."),
+            (_Single.WINDOW_COUNTS_READ, "window_counts_read", "Counts read, in every worker."),
             (_Single.WRITES, "writes", "Events appended and applied by every worker of the node."),
         ):
             yield CounterMetricFamily(f"hokusai_api_{name}", meaning, value=totals[place])
@@ -192,6 +208,8 @@ class NodeCollector(Collector):
                 "unverifiable_keys",
                 "Keys that no pepper of today finds; bcrypt verifies them.",
             ),
+            (_Single.WINDOWS, "rate_windows", "Lineages with a rate window in this hour."),
+            (_Single.WINDOWS_DUE, "rate_windows_due", "Rate windows whose count waits to be sent."),
         ):
             largest = max((seat.counters[place] for seat in living), default=0)
             yield GaugeMetricFamily(f"hokusai_api_{name}", meaning, value=largest)

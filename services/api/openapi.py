@@ -38,11 +38,26 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document["components"].setdefault("securitySchemes", {}).update(
         {
             "KeyAsBearer": {"type": "http", "scheme": "bearer", "description": "the API key itself"},
+            "UsageToken": {"type": "http", "scheme": "bearer", "description": "USAGE_TOKEN, where it is set"},
             "KeyInHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
     )
     document["paths"][validation.PATH] = {"post": _validate_operation()}
     return document
+
+
+def _header(description: str, kind: str) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": {"type": kind}}
+
+
+#: The windows are clock hours in UTC, and belong to all keys that rotation has strung together.
+LIMIT_HEADERS = {
+    "RateLimit-Limit": _header("Requests that pass in an hour", "integer"),
+    "RateLimit-Remaining": _header("Those that are left of this hour", "integer"),
+    "RateLimit-Reset": _header("Seconds until the next hour", "integer"),
+    "RateLimit-Policy": _header('The limit as a policy: `"hourly";q=1000;w=3600`', "string"),
+    "RateLimit": _header('What is left of it: `"hourly";r=998;t=1234`', "string"),
+}
 
 
 def _validate_operation() -> dict[str, Any]:
@@ -70,10 +85,20 @@ def _validate_operation() -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": answer("The key may pass", ValidKey.__name__),
+            "200": {**answer("The key may pass", ValidKey.__name__), "headers": LIMIT_HEADERS},
             "400": answer("No key, or a body that can't be understood", Problem.__name__),
-            "401": answer("The key may not pass", RefusedKey.__name__),
+            "401": {
+                **answer("The key may not pass; limit headers where it is known", RefusedKey.__name__),
+                "headers": {name: {**header, "required": False} for name, header in LIMIT_HEADERS.items()},
+            },
             "413": answer("Body over 64 KiB", Problem.__name__),
+            "429": {
+                **answer("The key would pass, but its hour is used up", Problem.__name__),
+                "headers": {
+                    **LIMIT_HEADERS,
+                    "Retry-After": _header("Seconds until the next hour", "integer"),
+                },
+            },
             "503": answer("Out of touch with the log, or busy; ask again", Problem.__name__),
         },
     }

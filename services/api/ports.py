@@ -6,7 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from events.errors import LogUnavailable
@@ -17,6 +17,8 @@ from events.waiting import wait_for
 from services.api.read_models import Page, PostgresReadModels, Snapshot
 from services.api.schemas import ApiKeyInfo
 from services.api.settings import ApiSettings
+from services.api.usage_read_models import Charges, DayOfUse, MonthOfUse, PostgresUsageReadModels
+from services.api.windows_snapshot import PostgresWindows, WindowsSnapshot
 
 CheckLog = Callable[[LogIdentity | None], Awaitable[LogIdentity]]
 
@@ -54,9 +56,35 @@ class ReadModels(Protocol):
         ...
 
 
+class Windows(Protocol):
+    """What was made of `ratelimit.counters`."""
+
+    async def snapshot(self, hour: int) -> WindowsSnapshot:
+        """The windows of that hour (whole hours since 1970). Raises `ReadModelUnavailable`."""
+        ...
+
+
+class UsageReadModels(Protocol):
+    """What was made of use. Every one raises `ReadModelUnavailable`, also while a picture is not whole."""
+
+    async def month(self, lineage_id: str, month: date) -> MonthOfUse:
+        """What a lineage used in the month that begins then."""
+        ...
+
+    async def charges(self, lineage_id: str, month: date) -> Charges:
+        """What billing counts for a lineage in the month that begins then."""
+        ...
+
+    async def days(self, first: date, last: date, services: Sequence[str] | None) -> list[DayOfUse]:
+        """The days of that span, both ends included, by day and service; of these services (None: of all)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """`check_log` raises `WrongLog` unless the log is the given one (None: any).
+    """`reader` reads `keys.lifecycle`, `counters` reads `ratelimit.counters`.
+
+    `check_log` raises `WrongLog` unless the log is the given one (None: any).
 
     Nothing else may be used before `opened` is entered; it waits for a log that is away, and closes all.
     """
@@ -66,12 +94,16 @@ class Ports:
     read_models: ReadModels
     check_log: CheckLog
     opened: Callable[[], AbstractAsyncContextManager[None]]
+    counters: LogReader
+    windows: Windows
+    usage_read_models: UsageReadModels
 
 
 def kafka_and_postgres(settings: ApiSettings) -> Ports:
     """The real ones, still closed."""
     log = KafkaEventLog(settings)
     reader = KafkaLogReader(settings, settings.lifecycle)
+    counters = KafkaLogReader(settings, settings.rate_counters)
     read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
 
     @asynccontextmanager
@@ -81,7 +113,17 @@ def kafka_and_postgres(settings: ApiSettings) -> Ports:
             await read_models.open()
             stack.push_async_callback(read_models.close)
             await wait_for(kafka, lambda: stack.enter_async_context(reader), (LogUnavailable,))
+            await wait_for(kafka, lambda: stack.enter_async_context(counters), (LogUnavailable,))
             await wait_for(kafka, lambda: stack.enter_async_context(log), (LogUnavailable,))
             yield
 
-    return Ports(log, reader, read_models, functools.partial(check_log, settings, settings), opened)
+    return Ports(
+        log,
+        reader,
+        read_models,
+        functools.partial(check_log, settings, settings),
+        opened,
+        counters,
+        PostgresWindows(read_models, settings.rate_counters.name),
+        PostgresUsageReadModels(read_models, settings),
+    )

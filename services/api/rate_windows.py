@@ -62,7 +62,7 @@ class Window:
             self.reported += more
 
     def is_worth_publishing(self) -> bool:
-        """The first admission at once, then by hundredths of what is left: the nearer the limit, the sooner."""
+        """The first admission at once, then by hundredths of what is left: the nearer the end, the sooner."""
         unpublished = self.own - self.published
         if unpublished <= 0:
             return False
@@ -79,6 +79,7 @@ class RateWindows:
         self.node_id = node_id
         self._on_due = on_due
         self._hour = 0
+        self._ends_at_seconds = 0.0
         self._windows: dict[str, Window] = {}
         #: Of the next hour, from nodes whose clocks are ahead of ours.
         self._ahead: dict[str, Window] = {}
@@ -91,7 +92,7 @@ class RateWindows:
 
     def admit(self, key: Key, now_seconds: float) -> bool:
         """Count one more request with this key, unless its lineage has none left in this hour."""
-        if now_seconds // HOUR_SECONDS > self._hour:
+        if now_seconds >= self._ends_at_seconds:
             self._turn(int(now_seconds // HOUR_SECONDS))
         lineage_id = key.lineage_id
         window = self._windows.get(lineage_id)
@@ -111,7 +112,7 @@ class RateWindows:
 
     def remaining(self, key: Key, now_seconds: float) -> int:
         """How many more requests of the key's lineage pass in this hour."""
-        if now_seconds // HOUR_SECONDS > self._hour:
+        if now_seconds >= self._ends_at_seconds:
             self._turn(int(now_seconds // HOUR_SECONDS))
         limit = key.settings.rate_limit_per_hour
         window = self._windows.get(key.lineage_id)
@@ -119,7 +120,7 @@ class RateWindows:
 
     def learn(self, counter: WindowCount, now_seconds: float) -> None:
         """Merge what a node says. One's own counts, and hours other than this and the next, say nothing."""
-        if now_seconds // HOUR_SECONDS > self._hour:
+        if now_seconds >= self._ends_at_seconds:
             self._turn(int(now_seconds // HOUR_SECONDS))
         if counter.node_id == self.node_id:
             return
@@ -163,7 +164,7 @@ class RateWindows:
 
     def sweep(self, now_seconds: float, most: int = 1000) -> None:
         """Make due what has waited too long, and forget so many windows of hours that are over."""
-        if now_seconds // HOUR_SECONDS > self._hour:
+        if now_seconds >= self._ends_at_seconds:
             self._turn(int(now_seconds // HOUR_SECONDS))
         for window in list(self._overdue(now_seconds)):
             if not window.is_due:
@@ -187,6 +188,7 @@ class RateWindows:
         self._over.append(self._windows)
         self._windows, self._ahead = (self._ahead if is_next else {}), {}
         self._hour = hour
+        self._ends_at_seconds = float((hour + 1) * HOUR_SECONDS)
 
     def _due(self, window: Window) -> None:
         window.is_due = True

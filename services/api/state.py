@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from events.clock import Clock
-from services.api.admin_tokens import AdminTokens
+from services.api.bearer_tokens import BearerTokens
 from services.api.commands import KeyCommands
+from services.api.directory import KeyDirectory
 from services.api.follower import Follower
 from services.api.liveness import Liveness
 from services.api.metrics import Metrics
 from services.api.node import Node
-from services.api.ports import ReadModels
+from services.api.ports import ReadModels, UsageReadModels
+from services.api.usage_commands import UsageCommands
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Opened and closed by the lifespan, handed to the routes."""
 
-    admin_tokens: AdminTokens
+    admin_tokens: BearerTokens
     clock: Clock
     commands: KeyCommands
     follower: Follower
@@ -26,3 +28,7 @@ class State:
     metrics: Metrics
     node: Node
     read_models: ReadModels
+    usage_tokens: BearerTokens | None
+    directory: KeyDirectory
+    usage_commands: UsageCommands
+    usage_read_models: UsageReadModels

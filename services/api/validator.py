@@ -1,4 +1,7 @@
-"""May this key pass? Present, known, active, unexpired, right service, scope and address, in that order."""
+"""May this key pass? Present, known, active, unexpired, right service, scope, address, within its limit.
+
+Asked in that order.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from services.api.addresses import is_allowed
 from services.api.directory import KeyDirectory, KnownKey
 from services.api.key_material import Fingerprints
 from services.api.platform_services import canonical_service
+from services.api.rate_windows import RateWindows
 from services.api.recognition import Recognition
 from services.api.verdict import Verdict
 
@@ -31,10 +35,12 @@ class KeyValidator:
         fingerprints: Fingerprints,
         recognition: Recognition,
         clock: Clock,
+        windows: RateWindows,
     ) -> None:
         self._find_by_fingerprint = directory.find
         self._fingerprints = fingerprints
         self._now = clock.seconds
+        self._windows = windows
         #: Where `find` finds nothing; see `Recognition.recognise`.
         self.recognise = recognition.recognise
 
@@ -55,7 +61,7 @@ class KeyValidator:
         return Verdict.VALID
 
     def judge(self, known: KnownKey, question: Question) -> Verdict:
-        """Whether the key lives and may do what is asked."""
+        """Whether the key lives and may do what is asked; `VALID` is counted as one request of its hour."""
         verdict = self.judge_key(known)
         if verdict is not Verdict.VALID:
             return verdict
@@ -72,4 +78,4 @@ class KeyValidator:
             return Verdict.MISSING_SCOPE
         if settings.allowed_ips and not is_allowed(question.client_ip, known.networks):
             return Verdict.OUTSIDE_ALLOWLIST
-        return Verdict.VALID
+        return Verdict.VALID if self._windows.admit(known.key, self._now()) else Verdict.RATE_LIMITED

@@ -12,7 +12,8 @@ class Verdict(Enum):
     """A refused key is an answer, not an exception: the status and the text that clients get.
 
     Unknown, malformed and wrong-secret keys are one verdict: telling them apart would tell an attacker
-    which keys exist. Everything that is wrong with a key is 401; clients take other 4xx for a pass.
+    which keys exist. Everything that is wrong with a key is 401; clients take other 4xx for a pass, but
+    for the 429 of a key that is right and has used up its hour.
     """
 
     VALID = (HTTPStatus.OK, "")
@@ -24,6 +25,7 @@ class Verdict(Enum):
     WRONG_SERVICE = (HTTPStatus.UNAUTHORIZED, "Key not authorized for this service")
     MISSING_SCOPE = (HTTPStatus.UNAUTHORIZED, "Key does not have required scope")
     OUTSIDE_ALLOWLIST = (HTTPStatus.UNAUTHORIZED, "IP address not in allowlist")
+    RATE_LIMITED = (HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded")
     STALE = (HTTPStatus.SERVICE_UNAVAILABLE, "Out of touch with the log for too long")
     UNDECIDED = (HTTPStatus.SERVICE_UNAVAILABLE, "Too many keys are being verified, try again")
 

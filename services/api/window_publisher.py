@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 
 from events.clock import Clock
 from events.codec import encode
@@ -30,14 +29,22 @@ class WindowPublisher:
     While the log is away windows stay due, and what is sent afterwards is what they have counted by then.
     """
 
-    def __init__(self, log: EventLog, topic: str, node_id: str, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        windows: RateWindows,
+        due: asyncio.Queue[Window],
+        log: EventLog,
+        topic: str,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._windows = windows
+        self._due = due
         self._log = log
         self._topic = topic
         self._clock = clock
         self._metrics = metrics
-        self._due: asyncio.Queue[Window] = asyncio.Queue()
         self._is_failing = False
-        self.windows = RateWindows(node_id, self._due.put_nowait)
 
     async def run(self) -> None:
         """For ever."""
@@ -48,20 +55,20 @@ class WindowPublisher:
 
     async def flush(self) -> None:
         """Send all that the log doesn't have yet; give up when it does not take it within seconds."""
-        waiting = self.windows.unpublished()
+        waiting = self._windows.unpublished()
         sending = [asyncio.create_task(self._send_all(waiting)) for _ in waiting[:SENDERS]]
         if sending:
             _, late = await asyncio.wait(sending, timeout=FLUSH_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
-        if left := len(self.windows.unpublished()):
+        if left := len(self._windows.unpublished()):
             logger.warning("the last counts of %d lineages were not published: the log is away", left)
 
     async def _sweep(self) -> None:
         while True:
-            self.windows.sweep(self._clock.seconds())
-            self._metrics.windows(len(self.windows), self._due.qsize())
+            self._windows.sweep(self._clock.seconds())
+            self._metrics.windows(len(self._windows), self._due.qsize())
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _send_due(self) -> None:
@@ -80,16 +87,15 @@ class WindowPublisher:
                 await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _send(self, window: Window) -> None:
-        sent_at, counter = self._clock.seconds(), self.windows.count_of(window)
+        sent_at, counter = self._clock.seconds(), self._windows.count_of(window)
         await self._log.append(self._topic, window.lineage_id.encode(), encode(counter))
-        self.windows.publish_done(window, counter.count, sent_at)
+        self._windows.publish_done(window, counter.count, sent_at)
         self._metrics.window_count_sent()
         if self._is_failing:
             self._is_failing = False
             logger.info("counts are published again")
 
-    async def _send_all(self, waiting: Sequence[Window]) -> None:
-        """Together with others that send the same ones."""
-        remaining = list_of(waiting)
-        while remaining:
-            await self._send(remaining.pop())
+    async def _send_all(self, waiting: list[Window]) -> None:
+        """Take one after the other, as long as there are any."""
+        while waiting:
+            await self._send(waiting.pop())

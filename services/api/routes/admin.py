@@ -1,17 +1,19 @@
-"""What all admin routes share: the bearer token, JSON bodies read strictly, and who asks."""
+"""What routes behind a token share: the bearer token, JSON bodies read strictly, and who asks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from services.api.bearer_tokens import BearerTokens
 from services.api.commands import Requester
+from services.api.errors import KeyNotFound
 from services.api.state import State
 
 ACTOR = "admin"
@@ -25,24 +27,49 @@ class StrictRequest(Request):
         return orjson.loads(await self.body())
 
 
-class AdminRoute(APIRoute):
-    """Checks the token before anything of the request is read."""
+class GuardedRoute(APIRoute):
+    """Checks the token, where one is asked for, before anything of the request is read."""
+
+    def tokens(self, state: State) -> BearerTokens | None:
+        """Those that open the route."""
+        raise NotImplementedError
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def check_and_handle(request: Request) -> Response:
-            state_of(request).admin_tokens.check(request.headers.getlist("authorization"))
+            if (tokens := self.tokens(state_of(request))) is not None:
+                tokens.check(request.headers.getlist("authorization"))
             return await handle(StrictRequest(request.scope, request.receive))
 
         return check_and_handle
 
 
+class AdminRoute(GuardedRoute):
+    """For whoever has the admin token."""
+
+    def tokens(self, state: State) -> BearerTokens:
+        return state.admin_tokens
+
+
 def requester(request: Request) -> Requester:
-    """Who asks; the caller's `X-Request-ID` where it is a plain one."""
+    """The admin, who asks."""
+    return Requester(ACTOR, correlation_id(request))
+
+
+def correlation_id(request: Request) -> str:
+    """The caller's `X-Request-ID` where it is a plain one."""
     given = request.headers.get("x-request-id", "")
     is_plain = _CORRELATION_ID.fullmatch(given) and "hk_" not in given  # a key, by mistake
-    return Requester(ACTOR, given if is_plain else str(uuid4()))
+    return given if is_plain else str(uuid4())
+
+
+def known_form(key_id: str) -> str:
+    """An id that has not even the form of one belongs to no key."""
+    try:
+        return str(UUID(key_id))
+    except ValueError:
+        raise KeyNotFound from None
 
 
 def state_of(request: Request) -> State:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -19,7 +18,15 @@ from services.api.commands import Issue, Requester
 from services.api.errors import KeyNotFound
 from services.api.platform_services import same_service
 from services.api.read_models import Page
-from services.api.routes.admin import AdminRoute, requester, state_of
+from services.api.routes.admin import AdminRoute, known_form, requester, state_of
+from services.api.routes.answers import (
+    BAD_REQUEST,
+    NOT_FOUND,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    Answer,
+)
 from services.api.schemas import (
     ApiKeyInfo,
     CreateKey,
@@ -32,17 +39,10 @@ from services.api.schemas import (
 )
 from services.api.state import State
 
-BAD_REQUEST: Mapping[int | str, Any] = {400: {"model": Problem, "description": "Bad body or parameters"}}
-TOO_LARGE: Mapping[int | str, Any] = {413: {"model": Problem, "description": "Body over 64 KiB"}}
-UNAUTHORIZED: Mapping[int | str, Any] = {401: {"model": Problem, "description": "No or wrong admin token"}}
-NOT_FOUND: Mapping[int | str, Any] = {404: {"model": Problem, "description": "No such key"}}
-CONFLICT: Mapping[int | str, Any] = {
+CONFLICT: Answer = {
     409: {"model": Problem, "description": "Changed at the same time, or it can't change any more"}
 }
-UNAVAILABLE: Mapping[int | str, Any] = {
-    503: {"model": Problem, "description": "The read model is away or behind the log"}
-}
-UNCONFIRMED: Mapping[int | str, Any] = {
+UNCONFIRMED: Answer = {
     503: {
         "model": UnconfirmedChange | Problem,
         "description": "Not confirmed in time: with a `key_id`, it may still take effect",
@@ -102,7 +102,7 @@ async def list_keys(
 async def get_key(key_id: str, state: Opened) -> ApiKeyInfo:
     """One key."""
     passed = dict(state.follower.applied)
-    key = await state.read_models.get_key(_known_form(key_id), passed, state.clock.now())
+    key = await state.read_models.get_key(known_form(key_id), passed, state.clock.now())
     if key is None:
         raise KeyNotFound
     return key
@@ -112,7 +112,7 @@ async def get_key(key_id: str, state: Opened) -> ApiKeyInfo:
 async def revoke_key(key_id: str, state: Opened, by: By) -> Message:
     """Revoke a key at once; the current key takes older ones in grace along. Twice is as good as once."""
     with state.metrics.command("revoke"):
-        await state.commands.revoke(_known_form(key_id), by)
+        await state.commands.revoke(known_form(key_id), by)
     return Message(message="API key revoked successfully")
 
 
@@ -123,20 +123,12 @@ async def revoke_key(key_id: str, state: Opened, by: By) -> Message:
 async def rotate_key(key_id: str, state: Opened, by: By, body: RotateKey | None = None) -> IssuedApiKey:
     """Replace a key by a new one with the same settings; the old one dies at once, or after a grace."""
     with state.metrics.command("rotate"):
-        issue = await state.commands.rotate(_known_form(key_id), (body or RotateKey()).grace, by)
+        issue = await state.commands.rotate(known_form(key_id), (body or RotateKey()).grace, by)
     return _issued(issue, state.clock.now())
 
 
 def _issued(issue: Issue, now: datetime) -> IssuedApiKey:
     return IssuedApiKey(api_key=issue.secret, key_id=issue.key.key_id, key_info=ApiKeyInfo.of(issue.key, now))
-
-
-def _known_form(key_id: str) -> str:
-    """An id that has not even the form of one belongs to no key."""
-    try:
-        return str(UUID(key_id))
-    except ValueError:
-        raise KeyNotFound from None
 
 
 def _write_cursor(last: ApiKeyInfo) -> str:

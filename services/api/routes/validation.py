@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.api.directory import KnownKey
+from services.api.directory import Header, KnownKey
 from services.api.errors import HasherBusy
 from services.api.metrics import Metrics
+from services.api.rate_windows import HOUR_SECONDS, RateWindows
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 
@@ -28,10 +29,11 @@ class MalformedRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: the verdict, which has the status, and the body."""
+    """What goes back: the verdict, which has the status, the body, and whose limit the headers tell."""
 
     verdict: Verdict
     body: bytes
+    known: KnownKey | None = None
 
 
 FIXED = {verdict: Answer(verdict, verdict.body()) for verdict in Verdict}
@@ -44,11 +46,15 @@ class ValidationRoute:
         self,
         app: ASGIApp,
         validator: KeyValidator,
+        windows: RateWindows,
+        now_seconds: Callable[[], float],
         is_stale: Callable[[], bool],
         metrics: Metrics,
     ) -> None:
         self._app = app
         self._validator = validator
+        self._windows = windows
+        self._now_seconds = now_seconds
         self._is_stale = is_stale
         self._metrics = metrics
 
@@ -62,7 +68,9 @@ class ValidationRoute:
         answer = await self._answer(scope, body)
         self._metrics.verdict(answer.verdict)
         headers = [JSON, (b"content-length", b"%d" % len(answer.body))]
-        if answer.verdict.status == Verdict.STALE.status:
+        if answer.known is not None:
+            headers += self._limit_headers(answer.known, answer.verdict)
+        elif answer.verdict.status == Verdict.STALE.status:
             headers.append(RETRY_AFTER)
         await send({"type": "http.response.start", "status": answer.verdict.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
@@ -87,7 +95,7 @@ class ValidationRoute:
                 return FIXED[Verdict.UNKNOWN]
             verdict = self._validator.judge_key(known)
             if verdict is not Verdict.VALID:
-                return FIXED[verdict]
+                return Answer(verdict, FIXED[verdict].body, known)
         fields = _parse(body)
         if known is None:
             in_body = fields.get("api_key")
@@ -97,7 +105,23 @@ class ValidationRoute:
             if known is None:
                 return FIXED[Verdict.UNKNOWN]
         verdict = self._validator.judge(known, _question(fields, scope))
-        return Answer(verdict, known.body) if verdict is Verdict.VALID else FIXED[verdict]
+        return Answer(verdict, known.body if verdict is Verdict.VALID else FIXED[verdict].body, known)
+
+    def _limit_headers(self, known: KnownKey, verdict: Verdict) -> Sequence[Header]:
+        """The key's limit, what is left of it, and the seconds until there is all of it again."""
+        now = self._now_seconds()
+        left, reset_seconds = self._windows.remaining(known.key, now), HOUR_SECONDS - int(now) % HOUR_SECONDS
+        limit, policy = known.limit_headers
+        headers = (
+            limit,
+            (b"ratelimit-remaining", b"%d" % left),
+            (b"ratelimit-reset", b"%d" % reset_seconds),
+            policy,
+            (b"ratelimit", b'"hourly";r=%d;t=%d' % (left, reset_seconds)),
+        )
+        if verdict is Verdict.RATE_LIMITED:
+            return (*headers, (b"retry-after", b"%d" % reset_seconds))
+        return headers
 
     async def _known(self, presented: bytes) -> KnownKey | None:
         return self._validator.find(presented) or await self._validator.recognise(presented)

@@ -52,22 +52,23 @@ class WindowsWorld(World):
         async with KafkaEventLog(self.kafka) as log:
             return await asyncio.gather(*(log.append(topic, key, value) for key, value in records))
 
-    async def counts(self) -> Mapping[Counted, int]:
-        """What Postgres has."""
-        rows = await self.rows("SELECT lineage_id::text, hour, node_id, count FROM projector.rate_windows")
-        return {(lineage_id, hour, node_id): count for lineage_id, hour, node_id, count in rows}
+    async def seen(self) -> tuple[Mapping[Counted, int], Mapping[int, int]]:
+        """What a worker that starts now would read, in one snapshot: counts, and positions by partition."""
+        async with await connect(self.database_url, "projector") as connection, connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            windows = await connection.execute(
+                "SELECT lineage_id::text, hour, node_id, count FROM projector.rate_windows"
+            )
+            positions = await connection.execute(
+                "SELECT partition, next_offset FROM projector.positions WHERE topic = %s",
+                [self.topics.rate_counters.name],
+            )
+            return {tuple(row[:3]): row[3] async for row in windows}, dict(await positions.fetchall())
 
-    async def positions(self) -> Mapping[int, int]:
-        """Up to where Postgres claims to include every counter, by partition."""
-        rows = await self.rows(
-            "SELECT partition, next_offset FROM projector.positions WHERE topic = %s",
-            self.topics.rate_counters.name,
-        )
-        return dict(rows)
-
-    async def rows(self, query: str, *parameters: object) -> Sequence[Any]:
-        async with await connect(self.database_url, "projector") as connection:
-            return await (await connection.execute(query, parameters)).fetchall()
+    async def has(self, counters: Iterable[WindowCount]) -> bool:
+        """Whether Postgres has exactly what follows from these."""
+        counts, _ = await self.seen()
+        return counts == highest(counters)
 
 
 class WindowsProcess(ProjectorProcess):

@@ -21,6 +21,7 @@ from events.log import Position, Record
 from events.projection import Projection, ProjectionRunner
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
+from events.usage import KeyUsed
 from services.local.ports import LOOPBACK, free_ports
 from services.local.service import Service
 from services.projector.keys import KeysProjection
@@ -117,9 +118,16 @@ class World:
         """Events into the lifecycle topic, those of a lineage in order."""
         return await self.append_raw((event.partitionkey.encode(), encode(event)) for event in events)
 
-    async def append_raw(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> Sequence[Position]:
-        """Keys and values into the lifecycle topic, those of a key in order."""
-        topic = self.topics.lifecycle.name
+    async def append_usage(self, events: Iterable[KeyUsed]) -> Sequence[Position]:
+        """Events into the usage topic, those of a key in order."""
+        records = [(event.partitionkey.encode(), encode(event)) for event in events]
+        return await self.append_raw(records, self.topics.usage)
+
+    async def append_raw(
+        self, records: Iterable[tuple[bytes | None, bytes | None]], to: Topic | None = None
+    ) -> Sequence[Position]:
+        """Keys and values into the topic (the lifecycle topic), those of a key in order."""
+        topic = (to or self.topics.lifecycle).name
         waiting, places = list(records), list[Position]()
         async with KafkaEventLog(self.kafka) as log:
             while waiting:

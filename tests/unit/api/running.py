@@ -21,6 +21,8 @@ from services.api.settings import ApiSettings
 from services.api.state import State
 from tests.fakes import MEMORY_LOG, ManualTime, MemoryReadModels, UnsteadyLog, UnsteadyReader
 from tests.unit.api.workers import TOPIC, eventually, made
+from tests.usage_fakes import MemoryUsageReadModels
+from tests.window_fakes import COUNTERS, MemoryWindows
 
 ADMIN_TOKEN = "an-admin-token-0123456789"
 ENVIRONMENT = {
@@ -41,7 +43,9 @@ class Surroundings:
     log: MemoryLog
     appends: UnsteadyLog
     reader: UnsteadyReader
+    counters: UnsteadyReader
     read_models: MemoryReadModels
+    windows: MemoryWindows
     time: ManualTime
     state: State
     app: ASGIApp = field(repr=False)
@@ -65,21 +69,36 @@ async def running(
     log: MemoryLog | None = None,
     read_models: MemoryReadModels | None = None,
     check_log: CheckLog | None = None,
+    time: ManualTime | None = None,
+    windows: MemoryWindows | None = None,
 ) -> AsyncIterator[Surroundings]:
     """An api that has started, and stops at the end. Raises what keeps it from starting."""
-    time = ManualTime(NOW)
+    time = time or ManualTime(NOW)
     log = log or MemoryLog(seconds=time.wall)
     appends, reader = UnsteadyLog(log), UnsteadyReader(log.reader(TOPIC))
+    counters = UnsteadyReader(log.reader(COUNTERS))
     read_models = read_models or MemoryReadModels(log, TOPIC)
+    windows = windows or MemoryWindows(log)
     settings = ApiSettings.from_environment({**ENVIRONMENT, **(environment or {})})
-    ports = Ports(appends, reader, read_models, check_log or _our_log, nullcontext)
+    ports = Ports(
+        appends,
+        reader,
+        read_models,
+        check_log or _our_log,
+        nullcontext,
+        counters=counters,
+        windows=windows,
+        usage_read_models=MemoryUsageReadModels(log, settings),
+    )
     app = assemble(settings, made(folder), ports, time.clock())
     async with _lifespan(app) as state:
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "state": dict(state)}, receive, send)
 
-        yield Surroundings(log, appends, reader, read_models, time, state["hokusai"], with_state)
+        yield Surroundings(
+            log, appends, reader, counters, read_models, windows, time, state["hokusai"], with_state
+        )
 
 
 async def _our_log(known: LogIdentity | None) -> LogIdentity:

@@ -154,15 +154,18 @@ class TestLiving:
     async def test_a_worker_that_can_follow_no_longer_stops_itself(
         self, log: MemoryLog, tmp_path: Path, signals: list[int], caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with running(tmp_path, log=log) as api:
+        """Its lifespan ends with the error, from which the process knows that it has failed."""
+        with pytest.raises(WrongLog):
+            async with running(tmp_path, log=log) as api:
 
-            async def read(*_: object, **__: object) -> object:
-                raise WrongLog("its head was deleted")
+                async def read(*_: object, **__: object) -> object:
+                    raise WrongLog("its head was deleted")
 
-            api.reader.read = read  # type: ignore[method-assign, assignment]
-            await append(log, a_key_created())
-            await eventually(lambda: signals == [signal.SIGTERM])
+                api.reader.read = read  # type: ignore[method-assign, assignment]
+                await append(log, a_key_created())
+                await eventually(lambda: signals == [signal.SIGTERM])
         assert "can't go on" in caplog.text
+        assert list(api.state.node.living()) == []
 
     async def test_a_worker_without_its_parent_stops_itself(
         self, tmp_path: Path, signals: list[int], monkeypatch: pytest.MonkeyPatch
@@ -170,12 +173,13 @@ class TestLiving:
         parent = Parent()
         monkeypatch.setattr(app, "WATCH_PARENT_SECONDS", 0.001)
         monkeypatch.setattr("multiprocessing.parent_process", lambda: parent)
-        async with running(tmp_path):
-            await eventually(lambda: parent.asked > 3)
-            assert signals == []
+        with pytest.raises(RuntimeError, match="parent"):
+            async with running(tmp_path):
+                await eventually(lambda: parent.asked > 3)
+                assert signals == []
 
-            parent.lives = False
-            await eventually(lambda: signals == [signal.SIGTERM])
+                parent.lives = False
+                await eventually(lambda: signals == [signal.SIGTERM])
 
     async def test_a_log_that_changes_later_is_told_by_ready_and_validation_goes_on(
         self, log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -288,10 +288,9 @@ async def test_a_log_that_turns_out_to_be_another_ends_the_follower(log: MemoryL
     worker = build(tmp_path, BrokenReader(log.reader(TOPIC)), log)
     await worker.follower.start({})
 
-    with pytest.raises(ExceptionGroup) as ended:
+    with pytest.raises(WrongLog):
         await asyncio.wait_for(worker.follower.run(), 5)
 
-    assert ended.group_contains(WrongLog)
     worker.hasher.close()
 
 

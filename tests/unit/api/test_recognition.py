@@ -22,6 +22,7 @@ from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
 from tests.fakes import ManualTime
+from tests.window_fakes import a_view_of_windows
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +66,9 @@ class Desk:
         self.directory = KeyDirectory(self.fingerprints.known_ids)
         clock = self.time.clock()
         recognition = Recognition(self.directory, self.fingerprints, hasher, clock, Metrics())
-        self.validator = KeyValidator(self.directory, self.fingerprints, recognition, clock)
+        self.validator = KeyValidator(
+            self.directory, self.fingerprints, recognition, clock, a_view_of_windows()
+        )
 
     def knows(self, secret: bytes) -> Key:
         created = a_key_created(

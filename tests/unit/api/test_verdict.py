@@ -34,6 +34,11 @@ def test_no_key_is_a_400_with_these_bytes() -> None:
     assert Verdict.NO_KEY.body() == b'{"detail":"No API key provided"}'
 
 
+def test_an_hour_that_is_used_up_is_a_429_with_these_bytes() -> None:
+    assert Verdict.RATE_LIMITED.status == 429
+    assert Verdict.RATE_LIMITED.body() == b'{"detail":"Rate limit exceeded"}'
+
+
 @pytest.mark.parametrize("verdict", [Verdict.STALE, Verdict.UNDECIDED])
 def test_what_cannot_be_decided_is_a_503_with_a_detail(verdict: Verdict) -> None:
     assert verdict.status == 503

@@ -29,6 +29,7 @@ from services.api.recognition import Recognition
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.fakes import ManualTime
+from tests.window_fakes import a_view_of_windows
 
 TOPIC: Topic = Topics.from_environment({}).lifecycle
 PEPPER = Pepper("2026", "a pepper of thirty-two characters")
@@ -92,7 +93,7 @@ def build(
         log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )
     recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
-    validator = KeyValidator(directory, fingerprints, recognition, clock)
+    validator = KeyValidator(directory, fingerprints, recognition, clock, a_view_of_windows())
     return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
 
 

@@ -21,12 +21,15 @@ from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 
 PROMISED = {
     "facts": "Event IssuedKey KeyCreated KeyEvent KeyRevoked KeyRotated KeyUsed Revocation Rotation Usage",
-    "bytes": "decode encode",
+    "totals": "HourlyTotals HourlyUsage Statement StatementClosed StatementLine Total WindowCount",
+    "bytes": "decode decode_total encode",
     "meaning": "Key KeySettings Lineage apply fold read_event",
     "outcomes": "Applied Folded Ignored Outcome Parked Unreadable",
     "log": "DeadLetter EventLog KafkaEventLog KafkaLogReader LogReader MemoryLog Position Record",
-    "topics": "KafkaSettings Topic Topics apply_topics check_log compare_topics",
-    "errors": "EventsError LogUnavailable SettingsError TopicMismatch UnreadableRecord WrongLog",
+    "emitting": "UsageEmitter",
+    "topics": "KafkaSettings LogIdentity Topic Topics apply_topics check_log compare_topics",
+    "errors": "EventsError LogUnavailable SettingsError TopicMismatch UnreadableRecord UsageNotDelivered "
+    "WrongLog",
 }
 
 

@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from events.settings import Settings
     from services.projector.history import HistoryLine
+    from services.projector.settings import ProjectorSettings
 
 # What the commands need is imported when they run: `hokusai-auth --help` starts fast.
 
@@ -54,20 +55,36 @@ def replay_command(
 
 @audit.command("verify")
 def verify_command() -> None:
-    """Compare every row in Postgres with the fold of the log. 0: equal, 1: different, 2: cannot run."""
+    """Compare every row in Postgres with the log: keys, usage, bills. 0: equal, 1: different, 2: cannot run."""
     from services.projector.settings import ProjectorSettings
-    from services.projector.verification import verify
 
-    differences = _run(
-        ProjectorSettings,
-        lambda settings, progress: verify(settings, settings, settings.database_url, progress),
-    )
+    differences = _run(ProjectorSettings, _verify)
     for difference in differences[:LISTED_DIFFERENCES]:
         typer.echo(difference)
     if differences:
         typer.echo(f"Postgres differs from the log in {len(differences)} places", err=True)
         raise typer.Exit(FOUND_DIFFERENT)
     typer.echo("Postgres is what the log says, row for row")
+
+
+async def _verify(settings: ProjectorSettings, progress: Progress) -> list[str]:
+    """What differs in the schemas that are there; a platform without billing has none of its own."""
+    from services.billing.verification import verify as verify_bills
+    from services.projector.verification import verify as verify_projection
+
+    differences = await verify_projection(settings, settings, settings.database_url, progress)
+    if await _is_there("billing", settings.database_url):
+        differences += await verify_bills(settings, settings, settings.database_url, progress)
+    return differences
+
+
+async def _is_there(schema: str, database_url: str) -> bool:
+    from events.keeper.database import connect
+    from events.queries import load_queries
+
+    async with await connect(database_url, schema) as connection:
+        cursor = await connection.execute(load_queries("events.keeper")["has_schema_version"])
+        return await cursor.fetchone() == (True,)
 
 
 def _run(settings: type[SettingsT], work: Callable[[SettingsT, Progress], Coroutine[Any, Any, T]]) -> T:

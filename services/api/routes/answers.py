@@ -1,0 +1,16 @@
+"""The answers that several routes have, as OpenAPI shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.api.schemas import Problem
+
+Answer = Mapping[int | str, Any]
+
+BAD_REQUEST: Answer = {400: {"model": Problem, "description": "Bad body or parameters"}}
+UNAUTHORIZED: Answer = {401: {"model": Problem, "description": "No or wrong admin token"}}
+NOT_FOUND: Answer = {404: {"model": Problem, "description": "No such key"}}
+TOO_LARGE: Answer = {413: {"model": Problem, "description": "Body over 64 KiB"}}
+UNAVAILABLE: Answer = {503: {"model": Problem, "description": "The read model is away or behind the log"}}

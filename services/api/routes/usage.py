@@ -1,0 +1,177 @@
+"""The usage routes: a use is reported or debited; its sums are told by month, as a bill, and by day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+
+from events.lineage import Key
+from services.api.bearer_tokens import BearerTokens
+from services.api.commands import Requester
+from services.api.errors import KeyNotFound
+from services.api.platform_services import same_service
+from services.api.routes.admin import AdminRoute, GuardedRoute, correlation_id, known_form, state_of
+from services.api.routes.answers import BAD_REQUEST, NOT_FOUND, TOO_LARGE, UNAUTHORIZED, UNAVAILABLE, Answer
+from services.api.schemas import Message, Problem
+from services.api.state import State
+from services.api.usage_schemas import (
+    DateTime,
+    DebitUsage,
+    IdempotencyKey,
+    Period,
+    RecordUsage,
+    ServiceName,
+    UnconfirmedUsage,
+    UsageAggregate,
+    UsageBilling,
+    UsageStats,
+)
+
+PREFIX = "/api/v1/usage"
+#: In OpenAPI: whoever reports usage needs no token, unless one is configured.
+OPTIONAL_TOKEN = {"security": [{"UsageToken": []}, {}]}
+AGGREGATED = timedelta(days=30)
+
+UNCONFIRMED: Answer = {
+    503: {"model": UnconfirmedUsage, "description": "Not confirmed in time: it may still be recorded"}
+}
+NO_TOKEN: Answer = {401: {"model": Problem, "description": "No or wrong usage token, where one is set"}}
+
+
+class ReportRoute(GuardedRoute):
+    """For whoever has the usage token, where there is one."""
+
+    def tokens(self, state: State) -> BearerTokens | None:
+        return state.usage_tokens
+
+
+def reporter(request: Request) -> Requester:
+    """Somebody who reports usage; with a token, one that we know."""
+    actor = "usage" if state_of(request).usage_tokens is None else "usage-token"
+    return Requester(actor, correlation_id(request))
+
+
+def idempotency_key(
+    request: Request,
+    given: Annotated[
+        IdempotencyKey | None,
+        Header(alias="Idempotency-Key", description="a use that is sent again under it counts once"),
+    ] = None,
+) -> str | None:
+    """What the caller calls this use."""
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise _bad("header", "Idempotency-Key", "given more than once")
+    return given
+
+
+Opened = Annotated[State, Depends(state_of)]
+By = Annotated[Requester, Depends(reporter)]
+
+reports = APIRouter(
+    prefix=PREFIX,
+    tags=["usage"],
+    route_class=ReportRoute,
+    responses={**BAD_REQUEST, **NO_TOKEN, **NOT_FOUND, **TOO_LARGE, **UNCONFIRMED},
+    strict_content_type=False,
+)
+# The route class checks the token; this only puts the scheme into OpenAPI.
+answers = APIRouter(
+    prefix=PREFIX,
+    tags=["usage"],
+    route_class=AdminRoute,
+    dependencies=[Security(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))],
+    responses={**UNAUTHORIZED, **UNAVAILABLE},
+)
+
+
+@reports.post("/{key_id}", openapi_extra=OPTIONAL_TOKEN)
+async def record_usage(
+    key_id: str,
+    body: RecordUsage,
+    state: Opened,
+    by: By,
+    event_id: Annotated[str | None, Depends(idempotency_key)],
+) -> Message:
+    """Record that a key served a request. Once this is answered 200, the use is in the log."""
+    return await _record("record_usage", key_id, body, event_id, state, by)
+
+
+@reports.post("/{key_id}/debit", openapi_extra=OPTIONAL_TOKEN)
+async def debit_usage(key_id: str, body: DebitUsage, state: Opened, by: By) -> Message:
+    """Record the same before the request is served. Nothing is ever refused for lack of balance."""
+    return await _record("debit_usage", key_id, body, body.idempotency_key, state, by)
+
+
+@answers.get("/aggregate", responses={**BAD_REQUEST})
+async def aggregate(
+    state: Opened,
+    service_id: ServiceName | None = None,
+    start_date: Annotated[DateTime | None, Query(description="default: 30 days before the end")] = None,
+    end_date: Annotated[DateTime | None, Query(description="default: now")] = None,
+) -> UsageAggregate:
+    """Uses by day and reporting service, of every whole day that the span touches."""
+    end = end_date or state.clock.now()
+    start = start_date or end - AGGREGATED
+    if start > end:
+        raise _bad("query", "start_date", "must not come after end_date")
+    # Today's services go by several names; others are taken as they are.
+    services = None if service_id is None else same_service(service_id) or [service_id]
+    days = await state.usage_read_models.days(start.date(), end.date(), services)
+    return UsageAggregate.of(start, end, days)
+
+
+@answers.get("/{key_id}/stats", responses={**BAD_REQUEST, **NOT_FOUND})
+async def stats(
+    key_id: str,
+    state: Opened,
+    period: Annotated[Period | None, Query(description="a month, `YYYY-MM`; default: this one")] = None,
+) -> UsageStats:
+    """What the key and all others of its lineage used in a month."""
+    key = _known(key_id, state)
+    month = _month(datetime.strptime(period, "%Y-%m") if period else state.clock.now())
+    used = await state.usage_read_models.month(key.lineage_id, month.date())
+    return UsageStats.of(key.key_id, month, used)
+
+
+@answers.get("/{key_id}/billing", responses={**NOT_FOUND})
+async def billing(key_id: str, state: Opened) -> UsageBilling:
+    """What the key and all others of its lineage used in this month, and what it costs."""
+    key = _known(key_id, state)
+    month = _month(state.clock.now())
+    charges = await state.usage_read_models.charges(key.lineage_id, month.date())
+    settings = key.settings
+    return UsageBilling.of(
+        key.key_id, settings.billing_plan, settings.monthly_prediction_limit, charges, _next(month)
+    )
+
+
+async def _record(
+    command: str, key_id: str, body: RecordUsage, event_id: str | None, state: State, by: Requester
+) -> Message:
+    with state.metrics.command(command):
+        await state.usage_commands.record(body.use_of(known_form(key_id)), event_id, by)
+    return Message(message="Usage recorded successfully")
+
+
+def _known(key_id: str, state: State) -> Key:
+    known = state.directory.get(known_form(key_id))
+    if known is None:
+        raise KeyNotFound
+    return known.key
+
+
+def _month(time: datetime) -> datetime:
+    """When the month of that time began."""
+    return time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _next(month: datetime) -> datetime:
+    return _month(month + timedelta(days=31))
+
+
+def _bad(place: str, name: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": (place, name), "msg": message, "type": "usage"}])

@@ -1,0 +1,118 @@
+"""The Postgres picture of use, read-only: months of a lineage, what they cost, and days of the services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from events.queries import load_queries
+from events.topics import Topics
+from services.api.errors import ReadModelUnavailable
+from services.api.read_models import PostgresReadModels, in_time
+
+TOP_ENDPOINTS = 10
+QUERIES = load_queries("services.api", "usage_queries.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Over distinct uses; times in microseconds. An error is a status of 400 or more."""
+
+    requests: int = 0
+    errors: int = 0
+    predictions: int = 0
+    compute_us: int = 0
+    response_time_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MonthOfUse:
+    """All that a lineage used in a month; of its endpoints the ten largest, with their requests."""
+
+    sums: Sums = Sums()
+    top_endpoints: Sequence[tuple[str, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What billing counts for a lineage in a month; `overage` in USD."""
+
+    requests: int = 0
+    predictions: int = 0
+    compute_us: int = 0
+    overage: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfUse:
+    """All that was reported by a service for one day."""
+
+    day: date
+    service_id: str
+    sums: Sums
+
+
+class PostgresUsageReadModels:
+    """Queries over the projector's and billing's views. Every one raises `ReadModelUnavailable`."""
+
+    def __init__(self, postgres: PostgresReadModels, topics: Topics) -> None:
+        self._postgres = postgres
+        self._usage = topics.usage.name
+        self._billed = [topics.hourly_usage.name, topics.lifecycle.name]
+
+    async def month(self, lineage_id: str, month: date) -> MonthOfUse:
+        """What a lineage used in the month that begins then."""
+        rows = await self._rows(
+            "month_of_use",
+            topic=self._usage,
+            lineage_id=lineage_id,
+            month=month,
+            endpoints=TOP_ENDPOINTS,
+        )
+        if not rows:
+            return MonthOfUse()
+        return MonthOfUse(_sums(rows[0]), [(row["endpoint"], int(row["count"])) for row in rows])
+
+    async def charges(self, lineage_id: str, month: date) -> Charges:
+        """What billing counts for a lineage in the month that begins then."""
+        rows = await self._rows("charges", topics=self._billed, lineage_id=lineage_id, month=month)
+        if not rows:
+            return Charges()
+        (row,) = rows
+        return Charges(
+            int(row["requests"]), int(row["predictions"]), int(row["compute_us"]), Decimal(row["overage"])
+        )
+
+    async def days(self, first: date, last: date, services: Sequence[str] | None) -> list[DayOfUse]:
+        """The days of that span, both ends included, by day and service; of these services (None: of all)."""
+        rows = await self._rows(
+            "days_of_use",
+            topic=self._usage,
+            first=first,
+            last=last,
+            services=list(services) if services is not None else None,
+        )
+        return [DayOfUse(row["day"], row["service_id"], _sums(row)) for row in rows]
+
+    async def _rows(self, query: str, **parameters: object) -> list[dict[str, Any]]:
+        return await in_time(self._query(query, parameters))
+
+    async def _query(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
+        async with self._postgres.connection() as connection:
+            rows = await (await connection.execute(QUERIES[query], parameters)).fetchall()
+        if not rows[0]["is_filled"]:
+            raise ReadModelUnavailable("The read model is being rebuilt, try again")
+        return [row for row in rows if row["requests"] is not None]
+
+
+def _sums(row: Mapping[str, Any]) -> Sums:
+    return Sums(
+        requests=int(row["requests"]),
+        errors=int(row["errors"]),
+        predictions=int(row["predictions"]),
+        compute_us=int(row["compute_us"]),
+        response_time_us=int(row["response_time_us"]),
+    )

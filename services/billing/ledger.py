@@ -1,0 +1,68 @@
+"""`usage.hourly` -> `billing.hour`: absolute totals of each key and hour, the highest revision wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from events.dead_letters import DeadLetter
+from events.log import Record
+from events.queries import load_queries
+from events.topics import Topics
+from events.totals import HourlyTotals
+from services.billing.reading import read_totals, readable
+
+_QUERIES = load_queries("services.billing")
+
+
+class LedgerProjection:
+    """Keeps what is known of each key and hour, in whatever order it is told."""
+
+    name = "ledger"
+    dead_letter_topic = None
+
+    def __init__(self, topics: Topics, on_unreadable: Callable[[], None]) -> None:
+        self.topic = topics.hourly_usage.name
+        self._on_unreadable = on_unreadable
+
+    async def apply(
+        self, connection: AsyncConnection[Any], records: Sequence[Record]
+    ) -> Sequence[DeadLetter]:
+        """See `Projection.apply`."""
+        found = (totals for _, totals in readable(records, read_totals, self._on_unreadable))
+        if rows := [ledger_row(totals) for totals in highest(found)]:
+            columns = dict(zip(LEDGER_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+            await connection.execute(_QUERIES["write_hours"], columns)
+        return ()
+
+
+LEDGER_COLUMNS = (
+    "key_id",
+    "hour",
+    "lineage_id",
+    "service_id",
+    "revision",
+    "requests",
+    "errors",
+    "predictions",
+    "compute_us",
+    "response_time_us",
+)
+
+
+def highest(all_totals: Iterable[HourlyTotals]) -> list[HourlyTotals]:
+    """The highest revision of each key and hour, sorted as the table is; of equals the first."""
+    best: dict[tuple[str, datetime], HourlyTotals] = {}
+    for totals in all_totals:
+        place = (totals.key_id, totals.hour)
+        if place not in best or totals.revision > best[place].revision:
+            best[place] = totals
+    return [best[place] for place in sorted(best)]
+
+
+def ledger_row(totals: HourlyTotals) -> tuple[Any, ...]:
+    """In the order of `LEDGER_COLUMNS`."""
+    return tuple(getattr(totals, column) for column in LEDGER_COLUMNS)

@@ -1,0 +1,112 @@
+"""A batch of KeyUsed -> distinct events -> hourly, monthly and daily sums."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from events.dead_letters import LATEST_MS, DeadLetter
+from events.errors import LogUnavailable
+from events.log import Record
+from events.queries import load_queries
+from events.topics import Topics
+from events.usage import KeyUsed
+from services.projector.rows import Row
+from services.projector.usage_days import make_days
+from services.projector.usage_judging import judge, unknown_key
+from services.projector.usage_rows import usage_rows
+
+_KEYS_QUERIES = load_queries("services.projector")
+_QUERIES = load_queries("services.projector", "usage.sql")
+
+#: Where each partition of keys.lifecycle ends now. Raises `LogUnavailable`.
+LifecycleEnds = Callable[[], Awaitable[Mapping[int, int]]]
+
+#: Postgres ends a transaction that is idle for 8 s.
+ENDS_TIMEOUT_SECONDS = 4.0
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UsageProjection:
+    """Keeps the sums of all uses, each counted once."""
+
+    name = "usage"
+
+    def __init__(self, topics: Topics, lifecycle_ends: LifecycleEnds) -> None:
+        self.topic = topics.usage.name
+        self.dead_letter_topic = topics.usage_dead_letters.name
+        self._lifecycle = topics.lifecycle.name
+        self._lifecycle_ends = lifecycle_ends
+
+    async def apply(
+        self, connection: AsyncConnection[Any], records: Sequence[Record]
+    ) -> Sequence[DeadLetter]:
+        """See `Projection.apply`. Raises `LogUnavailable` while it cannot be said whether a key is known."""
+        if not records:
+            return ()
+        judged = [(record, judge(record)) for record in records]
+        uses = [(record, event) for record, event in judged if isinstance(event, KeyUsed)]
+        letters = [letter for _, letter in judged if isinstance(letter, DeadLetter)]
+        lineage_ids = await self._lineages(connection, {event.data.key_id for _, event in uses})
+        known = [event for _, event in uses if event.data.key_id in lineage_ids]
+        letters += [unknown_key(*use) for use in uses if use[1].data.key_id not in lineage_ids]
+        await _roll_up(connection, usage_rows(known, lineage_ids), records)
+        return letters
+
+    async def _lineages(
+        self, connection: AsyncConnection[Any], key_ids: Collection[str]
+    ) -> Mapping[str, str]:
+        """The lineage of each key; no entry for those that nobody has created."""
+        found = await _find_lineages(connection, key_ids)
+        if len(found) < len(key_ids):
+            # A use may overtake the creation of its key: from a topic of its own, maybe on another broker.
+            await self._see_every_creation(connection)
+            found = await _find_lineages(connection, key_ids)
+        return found
+
+    async def _see_every_creation(self, connection: AsyncConnection[Any]) -> None:
+        """Raises `LogUnavailable` unless every key is here that the log has by now."""
+        try:
+            async with asyncio.timeout(ENDS_TIMEOUT_SECONDS):
+                ends = await self._lifecycle_ends()
+        except TimeoutError:
+            raise LogUnavailable(f"{self._lifecycle} does not say where it ends") from None
+        cursor = await connection.execute(_KEYS_QUERIES["positions"], {"topic": self._lifecycle})
+        positions: dict[int, int] = dict(await cursor.fetchall())
+        behind = [partition for partition, end in ends.items() if positions.get(partition, 0) < end]
+        if behind:
+            raise LogUnavailable(f"keys are not there yet from {self._lifecycle}/{min(behind)}")
+
+
+async def _find_lineages(connection: AsyncConnection[Any], key_ids: Collection[str]) -> Mapping[str, str]:
+    if not key_ids:
+        return {}
+    cursor = await connection.execute(_QUERIES["find_lineages"], {"key_ids": sorted(key_ids)})
+    return dict(await cursor.fetchall())
+
+
+async def _roll_up(connection: AsyncConnection[Any], rows: Sequence[Row], records: Sequence[Record]) -> None:
+    await make_days(connection, {row[0] for row in rows})
+    await connection.execute(_QUERIES["create_batch"])
+    await _copy(connection, rows)
+    progress = {
+        "partition": records[0].partition,
+        "appended_at": _appended_at(max(record.timestamp for record in records)),
+    }
+    # Planned anew each time: the tables may have grown a thousandfold since the last plan.
+    await connection.execute(_QUERIES["roll_up"], progress, prepare=False)
+
+
+async def _copy(connection: AsyncConnection[Any], rows: Iterable[Row]) -> None:
+    async with connection.cursor().copy(_QUERIES["copy_batch"]) as copy:
+        for row in rows:
+            await copy.write_row(row)
+
+
+def _appended_at(timestamp_ms: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=min(max(timestamp_ms, 0), LATEST_MS))

@@ -1,0 +1,87 @@
+"""Who has been counted is remembered by day of use: a day is made when it is needed, dropped when past it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import date
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from events.keeper.process import Opened, Work
+from events.projection import OUTAGES
+from events.queries import load_queries
+from events.topics import Topic
+from events.waiting import wait_for
+
+_QUERIES = load_queries("services.projector", "usage.sql")
+
+DROP_INTERVAL_SECONDS = 60.0
+
+
+async def make_days(connection: AsyncConnection[Any], days: Collection[date]) -> None:
+    """Within a transaction: see that there is a place for each of these days. Several may do so at once."""
+    if not await _missing(connection, days):
+        return
+    # One at a time, until it commits: the others find its days then.
+    await connection.execute(_QUERIES["lock_days"])
+    for day in await _missing(connection, days):
+        # Attached, because a partition made in its place would lock out everybody who is counting.
+        for query in ("create_day", "attach_day"):
+            await connection.execute(
+                sql.SQL(_QUERIES[query]).format(
+                    name=_name(day),
+                    first=sql.Literal(day),
+                    end=sql.Literal(date.fromordinal(day.toordinal() + 1)),
+                )
+            )
+
+
+def dropping_days(usage: Topic) -> Work:
+    """Once a minute: forget the days that no event can be of any more that counts."""
+
+    async def work(opened: Opened, stopping: asyncio.Event) -> None:
+        async def drop() -> None:
+            async with opened.pool.connection() as connection:
+                await drop_past_days(connection, usage.partitions)
+
+        while not stopping.is_set():
+            await wait_for("Postgres, to forget past days", drop, OUTAGES)
+            await _pause(stopping)
+
+    return work
+
+
+async def drop_past_days(connection: AsyncConnection[Any], partitions: int) -> Sequence[date]:
+    """Drop the days that every partition of keys.usage has left 36 days behind it, by the broker's time.
+
+    Never by a clock of ours: a rebuild that is at old records needs the old days. Returns the days dropped.
+    Raises `LockNotAvailable` when somebody who counts holds on for too long.
+    """
+    cursor = await connection.execute(_QUERIES["past_days"], {"partitions": partitions})
+    days = [day for (day,) in await cursor.fetchall()]
+    for day in days:
+        async with connection.transaction():
+            await connection.execute(_QUERIES["be_patient_for_a_moment"])
+            await connection.execute(sql.SQL(_QUERIES["drop_day"]).format(name=_name(day)))
+    return days
+
+
+async def _missing(connection: AsyncConnection[Any], days: Collection[date]) -> Sequence[date]:
+    if not days:
+        return ()
+    cursor = await connection.execute(_QUERIES["missing_days"], {"days": sorted(days)})
+    return [day for (day,) in await cursor.fetchall()]
+
+
+async def _pause(stopping: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(DROP_INTERVAL_SECONDS):
+            await stopping.wait()
+    except TimeoutError:
+        return
+
+
+def _name(day: date) -> sql.Identifier:
+    return sql.Identifier("projector", f"usage_identity_{day:%Y%m%d}")

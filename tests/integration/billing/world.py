@@ -1,0 +1,178 @@
+"""One log, one database, and the billing that a test runs between them, at a time of the test's choosing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from events.codec import decode_total, encode
+from events.kafka_cluster import end_offsets
+from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.keeper.database import connect
+from events.keys import KeyEvent
+from events.log import Record
+from events.settings import KafkaSettings
+from events.topics import Topic, Topics
+from events.totals import HourlyUsage, Statement, StatementClosed
+from services.billing.app import run
+from services.billing.books import open_books
+from services.billing.months import due_at
+from services.billing.settings import BillingSettings
+from services.billing.verification import verify
+from services.local.ports import free_ports
+from tests.fakes import ManualTime
+
+POLL_SECONDS = 0.02
+
+
+class World:
+    """What a test names to begin with."""
+
+    def __init__(self, kafka: KafkaSettings, topics: Topics, database_url: str, folder: Path) -> None:
+        self.kafka = kafka
+        self.topics = topics
+        self.database_url = database_url
+        self._folder = folder
+        self._groups = 0
+
+    def environment(self) -> dict[str, str]:
+        """Of a billing process in a group of its own, so that no dead one's partitions are waited for."""
+        self._groups += 1
+        (port,) = free_ports(1)
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": self.topics.prefix,
+            "DATABASE_URL": self.database_url,
+            "METRICS_PORT": str(port),
+            "BILLING_GROUP": f"billing-{self._groups}",
+            "BILLING_CLOSING_INTERVAL_SECONDS": "0.1",
+        }
+
+    @asynccontextmanager
+    async def billing(self, time: ManualTime) -> AsyncIterator[asyncio.Task[None]]:
+        """Billing, run by this very process; stopped as SIGTERM would."""
+        settings = BillingSettings.from_environment(self.environment())
+        stopping = asyncio.Event()
+        running = asyncio.create_task(run(settings, stopping, time.clock()))
+        try:
+            yield running
+        finally:
+            stopping.set()
+            await asyncio.wait([running])
+
+    async def killed_billing(self, now: datetime, step: str) -> int:
+        """The exit code of a billing process at that time which kills itself at the step."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.integration.billing.killed",
+            now.isoformat(),
+            step,
+            env=self.environment(),
+            cwd=Path(__file__).parents[3],
+        )
+        try:
+            async with asyncio.timeout(30):
+                return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+    async def append(self, *events: KeyEvent | HourlyUsage | StatementClosed) -> None:
+        """Events into the topics where they belong, those of a key in order."""
+        await self.append_raw(
+            *((self._topic(event), event.partitionkey.encode(), encode(event)) for event in events)
+        )
+
+    async def append_raw(self, *records: tuple[Topic, bytes | None, bytes | None]) -> None:
+        async with KafkaEventLog(self.kafka) as log:
+            await asyncio.gather(*(log.append(topic.name, key, value) for topic, key, value in records))
+
+    async def read(self, topic: Topic) -> list[Record]:
+        """Everything that a topic holds now, in the order of each partition."""
+        records: list[Record] = []
+        async with KafkaLogReader(self.kafka, topic) as reader:
+            await reader.begin({})
+            ends = await reader.end_offsets()
+            while any(reader.positions()[partition] < end for partition, end in ends.items()):
+                records += await reader.read()
+        return records
+
+    async def sent(self) -> list[tuple[str, bytes]]:
+        """Key and value of every statement record, repeated ones as often as they are there."""
+        records = await self.read(self.topics.statements)
+        return sorted(((record.key or b"").decode(), record.value or b"") for record in records)
+
+    async def statements(self) -> Mapping[str, Statement]:
+        """The first record of each lineage and month, by record key."""
+        found: dict[str, Statement] = {}
+        for record in await self.read(self.topics.statements):
+            event = decode_total(record.value)
+            assert isinstance(event, StatementClosed)
+            found.setdefault(event.partitionkey, event.data)
+        return found
+
+    async def statements_are(self, *places: tuple[str, date]) -> Mapping[str, Statement]:
+        """Wait until just these lineages and months are closed, and billing is done with them."""
+        wanted = sorted((lineage_id, month) for lineage_id, month in places)
+
+        async def are_closed() -> bool:
+            found = await self.rows("SELECT lineage_id::text, month FROM billing.statement ORDER BY 1, 2")
+            return found == wanted and await self.rows("SELECT FROM billing.outgoing") == []
+
+        await eventually(are_closed, f"{len(wanted)} statements")
+        return await self.statements()
+
+    async def caught_up(self) -> None:
+        """Wait until Postgres has passed all that the topics hold now."""
+        topics = [self.topics.hourly_usage, self.topics.lifecycle, self.topics.statements]
+        ends = await end_offsets(self.kafka, topics)
+
+        async def has_passed() -> bool:
+            if not await self.rows("SELECT WHERE to_regclass('billing.price') IS NOT NULL"):
+                return False
+            async with open_books(self.database_url) as books:
+                return await books.have_passed(ends)
+
+        await eventually(has_passed, "billing to have caught up")
+
+    async def verified(self) -> None:
+        """Postgres is what the log says."""
+        assert await verify(self.kafka, self.topics, self.database_url) == []
+
+    async def rows(self, query: str, *parameters: object) -> list[Any]:
+        async with await connect(self.database_url, "billing") as connection:
+            cursor = await connection.execute(query.encode(), parameters)
+            return await cursor.fetchall() if cursor.description is not None else []
+
+    def _topic(self, event: KeyEvent | HourlyUsage | StatementClosed) -> Topic:
+        if isinstance(event, HourlyUsage):
+            return self.topics.hourly_usage
+        return self.topics.statements if isinstance(event, StatementClosed) else self.topics.lifecycle
+
+
+def when_due(month: date) -> ManualTime:
+    """The first moment at which the month may be closed."""
+    return ManualTime(due_at(month))
+
+
+def just_before(month: date) -> ManualTime:
+    """The last second at which it may not."""
+    return ManualTime(due_at(month) - timedelta(seconds=1))
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[bool]], what: str, timeout_seconds: float = 30.0
+) -> None:
+    """Wait until the condition holds. Raises `AssertionError` when that takes too long."""
+    deadline = time.monotonic() + timeout_seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_seconds:.0f} s in vain for {what}")
+        await asyncio.sleep(POLL_SECONDS)
