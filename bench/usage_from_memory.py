@@ -3,13 +3,97 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped]
+from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from psycopg import AsyncConnection
 
 from bench.progress import Progress
 from bench.sample_keys import Record
 from bench.servers import Place
 from events.claims import advance, claim_partition
+from events.group_member import LARGEST_BATCH_RECORDS
 from events.keeper.database import connect
+from events.usage import KeyUsed
+from services.projector.rows import Row
+from services.projector.usage import _find_lineages, _roll_up
+from services.projector.usage_judging import judge
+from services.projector.usage_rows import usage_rows
+
+PROJECTION = "bench"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as the projection reads it; see `events.log.Record`."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+Batch = tuple[list[StoredRecord], list[Row]]
+
+
+async def feed_from_memory(place: Place, uses: Iterable[Record]) -> Progress:
+    """Roll up all of them, a transaction a batch as the runner does, with all that needs no Postgres done.
+
+    Decoding, judging and making rows are not in the time; claims, roll-ups and commits are.
+    """
+    records = _stored(place, uses)
+    async with await connect(place.database_url, "projector") as connection:
+        lineage_ids = await _find_lineages(connection, {_key_id(r) for part in records for r in part})
+        batches = [
+            (batch, list(usage_rows([_use(record) for record in batch], lineage_ids)))
+            for batch in _in_turn(records)
+        ]
+        began = time.perf_counter()
+        for batch in batches:
+            await _apply(connection, batch)
+        seconds = time.perf_counter() - began
+    return Progress(sum(len(batch) for batch, _ in batches), seconds)
+
+
+async def _apply(connection: AsyncConnection[Any], batch: Batch) -> None:
+    records, rows = batch
+    first = records[0]
+    claim = await claim_partition(connection, PROJECTION, first.topic, first.partition)
+    async with connection.transaction():
+        await advance(connection, claim, records[-1].offset + 1)
+        await _find_lineages(connection, {_key_id(record) for record in records})
+        await _roll_up(connection, rows, records)
+
+
+def _stored(place: Place, uses: Iterable[Record]) -> list[list[StoredRecord]]:
+    """By partition, as Kafka would have placed and stamped them."""
+    topic = place.topics.usage
+    parts: list[list[StoredRecord]] = [[] for _ in range(topic.partitions)]
+    now_ms = int(time.time() * 1000)
+    for key, value in uses:
+        partition = (murmur2(key) & 0x7FFFFFFF) % topic.partitions
+        record = StoredRecord(topic.name, partition, len(parts[partition]), now_ms, key, value)
+        parts[partition].append(record)
+    return parts
+
+
+def _in_turn(parts: list[list[StoredRecord]]) -> Iterator[list[StoredRecord]]:
+    """A batch of each partition, then the next of each."""
+    longest = max(len(part) for part in parts)
+    for begin in range(0, longest, LARGEST_BATCH_RECORDS):
+        yield from (batch for part in parts if (batch := part[begin : begin + LARGEST_BATCH_RECORDS]))
+
+
+def _use(record: StoredRecord) -> KeyUsed:
+    event = judge(record)
+    assert isinstance(event, KeyUsed)
+    return event
+
+
+def _key_id(record: StoredRecord) -> str:
+    assert record.key is not None
+    return record.key.decode()

@@ -51,7 +51,9 @@ def books(
 ) -> LineageBooks:
     """The books of the lineage that all these hours are of, after statements that named these revisions."""
     named = named or {}
-    unnamed = [one.data for one in hours if one.data.revision > named.get((one.data.key_id, one.data.hour), 0)]
+    unnamed = [
+        one.data for one in hours if one.data.revision > named.get((one.data.key_id, one.data.hour), 0)
+    ]
     months = {month_of(totals.hour) for totals in unnamed}
     return LineageBooks(
         Account(hours[0].data.lineage_id if hours else fresh_id(), "free", limit),
@@ -70,13 +72,15 @@ def use_of(hours: Sequence[HourlyUsage]) -> Use:
     )
 
 
-def a_statement(month: date = JANUARY, lineage_id: str | None = None, predictions: int = 7) -> StatementClosed:
+def a_statement(month: date = JANUARY, lineage_id: str | None = None, requests: int = 7) -> StatementClosed:
     """The statement of a lineage with one hour of use."""
-    hour = an_hour(lineage_id or fresh_id(), month, requests=predictions)
+    hour = an_hour(lineage_id or fresh_id(), month, requests=requests)
     return draft(books([hour]), month)
 
 
 def record_of(event: HourlyUsage | StatementClosed, **place: Any) -> StoredRecord:
     """The record that the event travels in."""
     topic = "usage.hourly" if isinstance(event, HourlyUsage) else "billing.statements"
-    return StoredRecord(**{"topic": topic, "key": event.partitionkey.encode(), "value": encode(event), **place})
+    return StoredRecord(
+        **{"topic": topic, "key": event.partitionkey.encode(), "value": encode(event), **place}
+    )

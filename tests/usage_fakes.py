@@ -33,7 +33,7 @@ class MemoryUsageReadModels:
         used = [use for use in await self._uses_of(lineage_id) if _month(use) == month]
         counts = Counter(use.data.endpoint for use in used)
         largest = sorted(counts.items(), key=lambda counted: (-counted[1], counted[0]))
-        return MonthOfUse(_sums(used), largest[:TOP_ENDPOINTS])
+        return MonthOfUse(_sums(used), tuple(largest[:TOP_ENDPOINTS]))
 
     async def charges(self, lineage_id: str, month: date) -> Charges:
         sums = _sums(use for use in await self._uses_of(lineage_id) if _month(use) == month)

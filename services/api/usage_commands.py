@@ -20,7 +20,7 @@ RECORD_DEADLINE_SECONDS = 4.8
 
 
 class UsageCommands:
-    """What is asked of a key that was used, whatever has become of it since: revoked ones are recorded too."""
+    """Records that keys were used, whatever has become of them since: use of a revoked key counts as well."""
 
     def __init__(self, log: EventLog, topic: str, newcomers: Newcomers, clock: Clock, source: str) -> None:
         self._log = log

@@ -33,7 +33,7 @@ class MonthOfUse:
     """All that a lineage used in a month; of its endpoints the ten largest, with their requests."""
 
     sums: Sums = Sums()
-    top_endpoints: Sequence[tuple[str, int]] = ()
+    top_endpoints: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class PostgresUsageReadModels:
         )
         if not rows:
             return MonthOfUse()
-        return MonthOfUse(_sums(rows[0]), [(row["endpoint"], int(row["count"])) for row in rows])
+        return MonthOfUse(_sums(rows[0]), tuple((row["endpoint"], int(row["count"])) for row in rows))
 
     async def charges(self, lineage_id: str, month: date) -> Charges:
         """What billing counts for a lineage in the month that begins then."""

@@ -141,11 +141,11 @@ class UsageBilling(BaseModel):
 
     @classmethod
     def of(
-        cls, key_id: str, billing_plan: str, monthly_limit: int | None, charges: Charges, next_month: datetime
+        cls, key_id: str, plan: str, monthly_limit: int | None, charges: Charges, end_of_month: datetime
     ) -> Self:
         return cls(
             key_id=key_id,
-            billing_plan=billing_plan,
+            billing_plan=plan,
             current_usage=CurrentUsage(
                 requests=charges.requests,
                 predictions=charges.predictions,
@@ -153,7 +153,7 @@ class UsageBilling(BaseModel):
             ),
             monthly_limit=monthly_limit,
             overage_charges=float(charges.overage),
-            next_billing_date=next_month,
+            next_billing_date=end_of_month,
         )
 
 

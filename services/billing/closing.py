@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from events.clock import Clock
 from events.codec import encode
 from events.log import EventLog
+from events.totals import StatementClosed
 from services.billing.drafting import LineageBooks, draft
 from services.billing.metrics import BillingMetrics
 from services.billing.months import end_of, last_due, month_text
@@ -51,7 +52,7 @@ class Closing:
         self._metrics = metrics
         self._prices = prices
         self._ends: Ends = {}
-        self._oversized: set[Closed] = set()
+        self._refused: set[Closed] = set()
         self._unknown: frozenset[str] = frozenset()
 
     async def look(self, books: Books) -> None:
@@ -75,7 +76,7 @@ class Closing:
         due = sorted(Closed(month, lineage_id) for month, lineage_id in found if month is not None)
         self._metrics.statements_due.set(len(due))
         self._metrics.months_due.set(len({closed.month for closed in due}))
-        return [closed for closed in due if closed not in self._oversized]
+        return [closed for closed in due if closed not in self._refused]
 
     async def _have_caught_up(self, books: Books) -> bool:
         """Whether the projections have soon passed all that the topics hold now."""
@@ -103,20 +104,20 @@ class Closing:
         return closed_any
 
     def _draft(self, opened: Sequence[tuple[Closed, LineageBooks]]) -> Sequence[Outgoing]:
-        drafted = [
-            Outgoing(closed, encode(draft(found, closed.month, self._prices))) for closed, found in opened
-        ]
-        for closed, value in drafted:
-            if len(value) > LARGEST_STATEMENT_BYTES:
-                logger.error(
-                    "statement %s of lineage %s would have %d bytes, more than a record takes: not closed",
+        drafted = []
+        for closed, found in opened:
+            try:
+                drafted.append(Outgoing(closed, _encoded(draft(found, closed.month, self._prices))))
+            except ValueError as error:
+                logger.error(  # noqa: TRY400 - the place says it all, and the values nothing
+                    "statement %s of lineage %s cannot be closed: %s",
                     month_text(closed.month),
                     closed.lineage_id,
-                    len(value),
+                    error,
                 )
-                self._oversized.add(closed)
-        self._metrics.oversized_statements.set(len(self._oversized))
-        return [statement for statement in drafted if statement.closed not in self._oversized]
+                self._refused.add(closed)
+        self._metrics.refused_statements.set(len(self._refused))
+        return drafted
 
     async def _deliver(self, books: Books) -> None:
         """Send what is settled until it is read back from the log."""
@@ -148,3 +149,11 @@ class Closing:
             logger.warning("lineage %s has use, and nobody has created it: not billed", lineage_id)
         self._unknown = lineage_ids
         self._metrics.unknown_lineages.set(len(lineage_ids))
+
+
+def _encoded(statement: StatementClosed) -> bytes:
+    """Raises `ValueError` where it is too large."""
+    value = encode(statement)
+    if len(value) > LARGEST_STATEMENT_BYTES:
+        raise ValueError(f"it would have {len(value)} bytes, more than a record takes")
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
 
@@ -34,23 +34,24 @@ class LedgerProjection:
         """See `Projection.apply`."""
         found = (totals for _, totals in readable(records, read_totals, self._on_unreadable))
         if rows := [ledger_row(totals) for totals in highest(found)]:
-            columns = dict(zip(LEDGER_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+            columns = dict(zip(LedgerRow._fields, map(list, zip(*rows, strict=True)), strict=True))
             await connection.execute(_QUERIES["write_hours"], columns)
         return ()
 
 
-LEDGER_COLUMNS = (
-    "key_id",
-    "hour",
-    "lineage_id",
-    "service_id",
-    "revision",
-    "requests",
-    "errors",
-    "predictions",
-    "compute_us",
-    "response_time_us",
-)
+class LedgerRow(NamedTuple):
+    """What is known of a key and hour, in the order of the table's columns."""
+
+    key_id: str
+    hour: datetime
+    lineage_id: str
+    service_id: str
+    revision: int
+    requests: int
+    errors: int
+    predictions: int
+    compute_us: int
+    response_time_us: int
 
 
 def highest(all_totals: Iterable[HourlyTotals]) -> list[HourlyTotals]:
@@ -63,6 +64,5 @@ def highest(all_totals: Iterable[HourlyTotals]) -> list[HourlyTotals]:
     return [best[place] for place in sorted(best)]
 
 
-def ledger_row(totals: HourlyTotals) -> tuple[Any, ...]:
-    """In the order of `LEDGER_COLUMNS`."""
-    return tuple(getattr(totals, column) for column in LEDGER_COLUMNS)
+def ledger_row(totals: HourlyTotals) -> LedgerRow:
+    return LedgerRow(**{column: getattr(totals, column) for column in LedgerRow._fields})

@@ -42,9 +42,9 @@ class BillingMetrics(Metrics):
             "Lineages with use that is due, and that nobody has created: they are not billed.",
             registry=self.registry,
         )
-        self.oversized_statements = Gauge(
-            "billing_oversized_statements",
-            "Statements that are due, and too large for a record: they are not closed.",
+        self.refused_statements = Gauge(
+            "billing_refused_statements",
+            "Statements that are due, and too large for a record: they are not closed, somebody has to look.",
             registry=self.registry,
         )
         self.unreadable_records = Counter(

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, TypeVar
 
 from psycopg import AsyncConnection, IsolationLevel
 
-from events.errors import LogUnavailable
+from events.errors import LogUnavailable, UnreadableRecord
 from events.kafka_log import KafkaLogReader
 from events.keeper.database import connect
-from events.log import Record
+from events.log import LogReader, Record
 from events.queries import load_queries
 from events.settings import KafkaSettings
-from events.topics import Topic, Topics
-from services.billing.arithmetic import Hour, check_statements
-from services.billing.fold import Folded, Rows
+from events.topics import Topics
+from events.totals import Statement, hour_text
+from services.billing.accounts import Account, account_of
+from services.billing.arithmetic import mistakes
+from services.billing.ledger import LedgerRow, ledger_row
+from services.billing.months import month_text
+from services.billing.reading import read_created, read_statement, read_totals
+from services.billing.statements import Place, Row, line_rows, named_rows, statement_row
 
 _QUERIES = load_queries("services.billing")
 
-#: So many times in a row the log may have nothing to read, a second each; what is verified has an end.
-PATIENCE_READS = 30
+#: A log that says nothing for so long is not waited for.
+PATIENCE_SECONDS = 30.0
 
 Progress = Callable[[int, int], None]
+Fold = Callable[[Record, bool], None]
+Hour = tuple[str, datetime]
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+
+@dataclass(slots=True)
+class _Picture:
+    """The books, as Postgres has them or as they follow from the log."""
+
+    hours: dict[Hour, LedgerRow] = field(default_factory=dict)
+    named: dict[Hour, int] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    statements: dict[Place, Row] = field(default_factory=dict)
+    lines: dict[tuple[str, date, int], Row] = field(default_factory=dict)
 
 
 async def verify(
@@ -31,24 +55,137 @@ async def verify(
     database_url: str,
     on_progress: Progress = lambda done, total: None,
 ) -> list[str]:
-    """One sentence for each row that differs from the fold of the log, or statement that does not add up.
+    """One sentence for each row that differs from the fold of the log, and each bill that does not add up.
 
-    All of the ledger is held in memory. `on_progress` is told how many records of how many are passed.
+    Holds all of the ledger in memory. `on_progress` is told how many records of how many were passed.
     Raises `LogUnavailable`, `WrongLog`, and psycopg's errors (`UndefinedTable`: there is no ledger).
     """
-    found = await _picture(database_url)
-    folded = Folded()
-    total = sum(found.positions.values())
-    passed = 0
+    found, positions = await _in_postgres(database_url)
+    log = _Log()
+    differences: list[str] = []
+    passed, total = 0, sum(positions.values())
     for topic, fold in (
-        (topics.hourly_usage, folded.totals),
-        (topics.lifecycle, folded.created),
-        (topics.statements, folded.statement),
+        (topics.hourly_usage, log.fold_totals),
+        (topics.lifecycle, log.fold_account),
+        (topics.statements, log.fold_statement),
     ):
-        until = {partition: found.positions.get((topic.name, partition), 0) for partition in range(topic.partitions)}
-        async for records, positions in _read(kafka, topic, until):
-            for record in records:
-                fold(record, is_applied=record.offset < until[record.partition])
-            on_progress(passed + sum(min(positions[at], end) for at, end in until.items()), total)
-        passed += sum(until.values())
-    return [*_behind(found, folded), *_differences(found, folded), *check_statements(folded)]
+        ours = {at: positions.get((topic.name, at), 0) for at in range(topic.partitions)}
+        async with KafkaLogReader(kafka, topic) as reader:
+            ends = await reader.end_offsets()
+            differences += [
+                f"{topic.name}/{at}: Postgres is at offset {position}, the log ends at {ends[at]}"
+                for at, position in ours.items()
+                if position > ends[at]
+            ]
+            await _read(reader, ends, ours, fold)
+        passed += sum(ours.values())
+        on_progress(passed, total)
+    differences += _differences(log.picture, found, log.later)
+    differences += mistakes(list(log.statements.values()), found.accounts, found.hours.values(), found.named)
+    return differences
+
+
+class _Log:
+    """What follows from the records that Postgres has passed."""
+
+    def __init__(self) -> None:
+        self.picture = _Picture()
+        self.statements: dict[Place, Statement] = {}
+        #: Keys and hours of which the log has more than Postgres has passed: the topic is compacted, and may
+        #: hold nothing else of them any more.
+        self.later: set[Hour] = set()
+
+    def fold_totals(self, record: Record, is_passed: bool) -> None:
+        row = ledger_row(read_totals(record))
+        place = (row.key_id, row.hour)
+        if not is_passed:
+            self.later.add(place)
+        elif place not in self.picture.hours or self.picture.hours[place].revision < row.revision:
+            self.picture.hours[place] = row
+
+    def fold_account(self, record: Record, is_passed: bool) -> None:
+        created = read_created(record) if is_passed else None
+        if created is not None:
+            self.picture.accounts.setdefault(created.data.lineage_id, account_of(created))
+
+    def fold_statement(self, record: Record, is_passed: bool) -> None:
+        statement = read_statement(record).data
+        row = statement_row(record, statement)
+        place = (row[0], row[1])
+        if not is_passed or place in self.statements:
+            return
+        self.statements[place] = statement
+        self.picture.statements[place] = row
+        for line in line_rows(statement):
+            self.picture.lines[line[0], line[1], line[2]] = line
+        for key_id, hour, _, revision in named_rows(statement):
+            self.picture.named[key_id, hour] = max(revision, self.picture.named.get((key_id, hour), 0))
+
+
+def _differences(log: _Picture, found: _Picture, later: Set[Hour]) -> Iterator[str]:
+    skipped = {at for at in later if _revision(log.hours, at) <= _revision(found.hours, at)}
+    for at, what in _differing(log.hours, found.hours):
+        if at not in skipped:
+            yield f"the ledger of key {at[0]} at {hour_text(at[1])} {what}"
+    for lineage_id, what in _differing(log.accounts, found.accounts):
+        yield f"account {lineage_id} {what}"
+    for place, what in _differing(log.statements, found.statements):
+        yield f"statement {place[0]}/{month_text(place[1])} {what}"
+    for line, what in _differing(log.lines, found.lines):
+        yield f"line {line[2]} of statement {line[0]}/{month_text(line[1])} {what}"
+    for at, what in _differing(log.named, found.named):
+        yield f"the revision that was billed of key {at[0]} at {hour_text(at[1])} {what}"
+
+
+def _differing(wanted: Mapping[KeyT, ValueT], found: Mapping[KeyT, ValueT]) -> Iterator[tuple[KeyT, str]]:
+    """Places where something is missing, too much or different, and which. Never what is in it."""
+    for place in wanted.keys() - found.keys():
+        yield place, "is missing in Postgres"
+    for place in found.keys() - wanted.keys():
+        yield place, "is in Postgres, but does not follow from the log"
+    for place in wanted.keys() & found.keys():
+        if wanted[place] != found[place]:
+            yield place, "differs from the log"
+
+
+def _revision(hours: Mapping[Hour, LedgerRow], at: Hour) -> int:
+    return hours[at].revision if at in hours else 0
+
+
+async def _read(reader: LogReader, ends: Mapping[int, int], passed: Mapping[int, int], fold: Fold) -> None:
+    """Fold every record that the topic holds now; those that cannot be read change nothing."""
+    await reader.begin({})
+    heard_at = time.monotonic()
+    while any(reader.positions()[partition] < end for partition, end in ends.items()):
+        before = dict(reader.positions())
+        for record in await reader.read():
+            with suppress(UnreadableRecord):
+                fold(record, record.offset < passed[record.partition])
+        if reader.positions() != before:
+            heard_at = time.monotonic()
+        elif time.monotonic() - heard_at > PATIENCE_SECONDS:
+            raise LogUnavailable(f"the log has said nothing for {PATIENCE_SECONDS:.0f} s")
+
+
+async def _in_postgres(database_url: str) -> tuple[_Picture, Mapping[tuple[str, int], int]]:
+    """All of one moment, and up to which offsets it follows from the log, by topic and partition."""
+    async with await connect(database_url, "billing") as connection:
+        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        await connection.set_read_only(True)
+        async with connection.transaction():
+            picture = _Picture()
+            for *row, named_revision in await _rows(connection, "all_hours"):
+                found = LedgerRow(*row)
+                if found.revision:
+                    picture.hours[found.key_id, found.hour] = found
+                if named_revision:
+                    picture.named[found.key_id, found.hour] = named_revision
+            picture.accounts = {row[0]: Account(*row) for row in await _rows(connection, "all_accounts")}
+            picture.statements = {row[:2]: row for row in await _rows(connection, "all_statements")}
+            picture.lines = {row[:3]: row for row in await _rows(connection, "all_lines")}
+            positions = {row[:2]: row[2] for row in await _rows(connection, "positions")}
+    return picture, positions
+
+
+async def _rows(connection: AsyncConnection[Any], query: str) -> list[Any]:
+    return await (await connection.execute(_QUERIES[query])).fetchall()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
-from faust.types import EventT, StreamT
+from faust.types import TP, EventT, StreamT
 
 from events.clock import Clock
 from events.errors import UnreadableRecord
@@ -85,7 +85,7 @@ def create_app(
                 unwritten.add(event, _count(event, windows, metrics, oldest_hour(clock)))
             except Exception:
                 logger.critical("cannot go on after %s", _place(event), exc_info=True)
-                (end or _end_process)()
+                (end or end_process)()
                 raise
             await unwritten.room()
 
@@ -120,14 +120,22 @@ def all_windows(app: faust.App, clock: Clock) -> Iterator[tuple[WindowKey, Windo
             table.data.pop(key, None)  # not of the changelog: that forgets by itself
 
 
-def committed_offsets(app: faust.App, topic: str) -> Mapping[int, int]:
-    """By assigned partition what the table included at least when the partition came."""
+def included_offsets(app: faust.App, topic: str, unwritten: Unwritten) -> Mapping[int, int]:
+    """By assigned partition an offset; the table includes every counter before it."""
     consumer: Any = app.consumer
+    partitions = [place.partition for place in consumer.assignment() if place.topic == topic]
     return {
-        place.partition: offset
-        for place in consumer.assignment()
-        if place.topic == topic and (offset := consumer._committed_offset.get(place))
+        partition: max(
+            consumer._committed_offset[TP(topic, partition)] or 0, unwritten.included.get(partition, 0)
+        )
+        for partition in partitions
     }
+
+
+def end_process(exit_code: int = FAULT) -> None:
+    """On the spot, whatever else is going on; what was logged is kept."""
+    logging.shutdown()
+    os._exit(exit_code)
 
 
 def _windows(app: faust.App, settings: WindowsSettings) -> Any:
@@ -161,8 +169,3 @@ def _count(
 
 def _place(event: EventT[bytes]) -> str:
     return f"{event.message.topic}/{event.message.partition}@{event.message.offset}"
-
-
-def _end_process() -> None:
-    logging.shutdown()
-    os._exit(FAULT)

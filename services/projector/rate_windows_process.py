@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import faust
 import psycopg
+from faust.types import TP
 from psycopg import AsyncConnection
 from psycopg.errors import UndefinedTable
 
@@ -29,7 +31,7 @@ from events.log_identity import LogIdentity, check_log
 from events.projection import OUTAGES
 from events.together import run_together
 from events.waiting import wait_for
-from services.projector.rate_windows import all_windows, committed_offsets, create_app
+from services.projector.rate_windows import FAULT, all_windows, create_app, end_process, included_offsets
 from services.projector.rate_windows_counts import oldest_hour
 from services.projector.rate_windows_rows import SchemaMissing, SchemaRemade, write
 from services.projector.rate_windows_unwritten import Unwritten
@@ -109,13 +111,15 @@ class WindowsProcess:
         finally:
             await self._last_write(app, unwritten)
             self._recovered = False
-            await self._leave(app)
+            await self._leave(app, folder, stopping)
 
     async def _count_and_write(self, app: faust.App, unwritten: Unwritten) -> None:
         await app.start()  # returns once the table is recovered
         self._recovered = True
         logger.info("keeping rate windows")
-        await run_together(self._write_always(app, unwritten), self._report_always(app), _crash_of(app))
+        await run_together(
+            self._write_always(app, unwritten), self._report_always(app, unwritten), _crash_of(app)
+        )
 
     async def _write_always(self, app: faust.App, unwritten: Unwritten) -> None:
         async def attempt() -> None:
@@ -132,7 +136,7 @@ class WindowsProcess:
                 await write(connection, self._topic, changes, oldest, self._made)
         except SchemaRemade as remade:
             logger.info("writing every rate window: schema %s is new to this process", SCHEMA)
-            unwritten.add_all(all_windows(app, self._clock), committed_offsets(app, self._topic))
+            unwritten.add_all(all_windows(app, self._clock), included_offsets(app, self._topic, unwritten))
             self._made = remade.made
             return await self._write(app, unwritten)
         unwritten.written(changes)
@@ -148,28 +152,36 @@ class WindowsProcess:
         except (*OUTAGES, SchemaMissing, TimeoutError) as error:
             logger.warning("the last counts are not written, the next process does it: %s", error)
 
-    async def _leave(self, app: faust.App) -> None:
-        try:
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await app.stop()
-        except TimeoutError:
-            logger.warning("Kafka was not told that this process leaves, it will notice")
+    async def _leave(self, app: faust.App, folder: Path, stopping: asyncio.Event) -> None:
+        leaving = asyncio.create_task(app.stop())
+        done, _ = await asyncio.wait({leaving}, timeout=LEAVE_SECONDS)
+        if not done:  # Faust waits for a broker that is away, come what may
+            logger.warning("Kafka could not be told that this process leaves, it will notice")
+            shutil.rmtree(folder, ignore_errors=True)
+            end_process(0 if stopping.is_set() else FAULT)
+        await leaving
 
-    async def _report_always(self, app: faust.App) -> None:
+    async def _report_always(self, app: faust.App, unwritten: Unwritten) -> None:
         told: set[int] = set()
-        while True:
-            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
-            try:
-                lags = await _lags(app, self._topic)
-            except LogUnavailable as error:
-                logger.debug("no word from Kafka: %s", error)
-                continue
-            self._heard_at = time.monotonic()
-            for partition in told - lags.keys():
-                self._metrics.partition_lost(partition)
-            for partition, records in lags.items():
-                self._metrics.lag(partition, records)
-            told = set(lags)
+        try:
+            while True:
+                await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+                try:
+                    lags = await _lags(app, self._topic, unwritten)
+                except LogUnavailable as error:
+                    logger.debug("no word from Kafka: %s", error)
+                    continue
+                self._heard_at = time.monotonic()
+                self._forget(told - lags.keys())
+                for partition, records in lags.items():
+                    self._metrics.lag(partition, records)
+                told = set(lags)
+        finally:
+            self._forget(told)
+
+    def _forget(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self._metrics.partition_lost(partition)
 
     async def _find_schema(self) -> None:
         async with await connect(self._settings.database_url, SCHEMA) as connection:
@@ -208,14 +220,13 @@ async def _known_log(connection: AsyncConnection[Any]) -> LogIdentity | None:
         return None
 
 
-async def _lags(app: faust.App, topic: str) -> Mapping[int, int]:
-    """By assigned partition how many counters are not committed yet. Raises `LogUnavailable`."""
-    places = [place for place in app.consumer.assignment() if place.topic == topic]
+async def _lags(app: faust.App, topic: str, unwritten: Unwritten) -> Mapping[int, int]:
+    """By assigned partition how many counters Postgres does not have yet. Raises `LogUnavailable`."""
+    included = included_offsets(app, topic, unwritten)
     with log_unavailable(f"{topic}: no end offsets"):
         async with asyncio.timeout(KAFKA_SILENCE_SECONDS):
-            ends = await app.consumer.highwaters(*places)
-    passed = committed_offsets(app, topic)
-    return {place.partition: max(0, ends[place] - passed.get(place.partition, 0)) for place in places}
+            ends = await app.consumer.highwaters(*(TP(topic, partition) for partition in included))
+    return {place.partition: max(0, end - included[place.partition]) for place, end in ends.items()}
 
 
 async def _crash_of(app: faust.App) -> None:

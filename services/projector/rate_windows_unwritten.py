@@ -53,6 +53,8 @@ class Unwritten:
         self._windows: dict[WindowKey, Window] = {}
         self._next_offsets: dict[int, int] = {}
         self._counters: deque[Counted] = deque()
+        #: By partition the offsets that were written here.
+        self.included: dict[int, int] = {}
         self._most_waiting = most_waiting
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -86,6 +88,7 @@ class Unwritten:
         self._windows = {
             key: window for key, window in self._windows.items() if changes.windows.get(key) is not window
         }
+        self.included |= changes.next_offsets
         self._next_offsets = {
             partition: offset
             for partition, offset in self._next_offsets.items()

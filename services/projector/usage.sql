@@ -8,9 +8,13 @@ WHERE key_id = ANY(%(key_ids)s::uuid[])
 ORDER BY key_id, lineage_id;
 
 -- name: missing_days
--- Which of these days have no place for their identities yet.
-SELECT day FROM unnest(%(days)s::date[]) AS named(day)
-WHERE to_regclass('projector.usage_identity_' || to_char(day, 'YYYYMMDD')) IS NULL
+-- Which of these days have no place for their identities yet. Asked of the catalogue's rows: by name Postgres
+-- would remember for the rest of the transaction that there was none.
+SELECT unnest(%(days)s::date[]) AS day
+EXCEPT
+SELECT to_date(right(relname, 8), 'YYYYMMDD')
+FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+WHERE inhparent = 'projector.usage_identity'::regclass
 ORDER BY day;
 
 -- name: lock_days

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -39,19 +41,16 @@ async def compare_usage(
             counted.add(record)
         done += len(records)
         on_progress(done, sum(ends.values()))
-    for query, name, columns, wanted in (
-        ("all_hours", "use of key {}, hour {}", 2, counted.hours),
-        ("all_months", "use of key {}, month {}, endpoint {}", 3, counted.months),
-        ("all_days", "use on day {}, service {}, partition {}", 3, counted.days),
-        ("all_last_uses", "last use of key {}", 1, counted.last),
-        ("all_progress", "progress of partition {}", 1, counted.progress),
+    for query, name, wanted in (
+        ("all_hours", "use of key {}, hour {}", counted.hours),
+        ("all_months", "use of key {}, month {}, endpoint {}", counted.months),
+        ("all_days", "use on day {}, service {}, partition {}", counted.days),
+        ("all_last_uses", "last use of key {}", counted.last),
+        ("all_progress", "progress of partition {}", counted.progress),
     ):
-        found += differences(
-            {place: (*place, *values) for place, values in wanted.items()},
-            await table(connection, query),
-            lambda row, columns=columns: row[:columns],  # type: ignore[misc]
-            lambda place, name=name: name.format(*place),  # type: ignore[misc]
-        )
+        rows = {place: (*place, *values) for place, values in wanted.items()}
+        found_rows = await table(connection, query)
+        found += differences(rows, found_rows, itemgetter(slice(name.count("{}"))), partial(_name, name))
     return found
 
 
@@ -99,6 +98,10 @@ class CountedUses:
         _sum_up(self.months, (use.key_id, time.date().replace(day=1), use.endpoint), (lineage_id,), sums)
         _sum_up(self.days, (time.date(), use.service_id, partition), (), sums)
         _raise(self.last, (use.key_id,), time)
+
+
+def _name(name: str, place: Row) -> str:
+    return name.format(*place)
 
 
 def _sum_up(rows: dict[Row, Row], place: Row, facts: Row, sums: tuple[int, ...]) -> None:

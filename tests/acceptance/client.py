@@ -9,6 +9,7 @@ import httpx
 
 KEYS = "/api/v1/keys"
 VALIDATE = f"{KEYS}/validate"
+USAGE = "/api/v1/usage"
 
 #: Longer than the five seconds within which everything is answered.
 TIMEOUT_SECONDS = 8.0
@@ -70,6 +71,35 @@ class ApiClient:
         answer = self.validate(api_key)
         assert answer.status_code in (200, 401), answer.text
         return answer.status_code == 200
+
+    def report(self, key_id: str, idempotency_key: str | None = None, **use: Any) -> httpx.Response:
+        """A use as the platform's middleware reports it, with some fields changed."""
+        reported = {"service_id": "platform", "endpoint": "/predict", "status_code": 200, **use}
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self._http.post(f"{USAGE}/{key_id}", json={"response_time_ms": 0, **reported}, headers=headers)
+
+    def debit(self, key_id: str, idempotency_key: str) -> httpx.Response:
+        """A use as the platform's middleware debits it."""
+        body = {
+            "model_id": None,
+            "endpoint": "/predict",
+            "response_time_ms": 0,
+            "status_code": 0,
+            "service_id": "platform",
+            "idempotency_key": idempotency_key,
+            "compute_ms": 0,
+            "predictions_count": 1,
+        }
+        return self._http.post(f"{USAGE}/{key_id}/debit", json=body)
+
+    def stats(self, key_id: str, **parameters: Any) -> httpx.Response:
+        return self._http.get(f"{USAGE}/{key_id}/stats", params=parameters, headers=self._admin)
+
+    def billing(self, key_id: str) -> httpx.Response:
+        return self._http.get(f"{USAGE}/{key_id}/billing", headers=self._admin)
+
+    def aggregate(self, **parameters: Any) -> httpx.Response:
+        return self._http.get(f"{USAGE}/aggregate", params=parameters, headers=self._admin)
 
     def new_key(self, **body: Any) -> Created:
         return issued(self.create(**body), 201)

@@ -92,6 +92,14 @@ def drive_every_route(client: ApiClient) -> Iterator[Created]:
         client.post(VALIDATE, {"api_key": f"{key}{key}"})
         client.post(VALIDATE, {"api_key": key * 4000})
         client.post(f"{VALIDATE}?api_key={key}", {"api_key": [key]})
+        for path in (key, third.key_id):
+            client.report(path, key, endpoint=key)
+            client.report(path, endpoint=f"/predict?api_key={key}", service_id=key)
+            client.report(path, endpoint=[key], service_id={key: key}, status_code=key, compute_ms=key)
+            client.debit(path, f"{key}-1")
+            client.stats(path, period=key)
+            client.billing(path)
+        client.aggregate(service_id=key, start_date=key)
         broken = f'{{"api_key": "{key}", '
         httpx.post(f"{client.url}{VALIDATE}", content=broken)
         httpx.post(f"{client.url}{KEYS}", content=broken, headers=admin)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Annotated
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
@@ -33,7 +33,7 @@ from services.api.usage_schemas import (
 
 PREFIX = "/api/v1/usage"
 #: In OpenAPI: whoever reports usage needs no token, unless one is configured.
-OPTIONAL_TOKEN = {"security": [{"UsageToken": []}, {}]}
+OPTIONAL_TOKEN: dict[str, Any] = {"security": [{"UsageToken": []}, {}]}
 AGGREGATED = timedelta(days=30)
 
 UNCONFIRMED: Answer = {
@@ -132,8 +132,8 @@ async def stats(
 ) -> UsageStats:
     """What the key and all others of its lineage used in a month."""
     key = _known(key_id, state)
-    month = _month(datetime.strptime(period, "%Y-%m") if period else state.clock.now())
-    used = await state.usage_read_models.month(key.lineage_id, month.date())
+    month = date.fromisoformat(f"{period}-01") if period else _this_month(state)
+    used = await state.usage_read_models.month(key.lineage_id, month)
     return UsageStats.of(key.key_id, month, used)
 
 
@@ -141,11 +141,11 @@ async def stats(
 async def billing(key_id: str, state: Opened) -> UsageBilling:
     """What the key and all others of its lineage used in this month, and what it costs."""
     key = _known(key_id, state)
-    month = _month(state.clock.now())
-    charges = await state.usage_read_models.charges(key.lineage_id, month.date())
+    month = _this_month(state)
+    charges = await state.usage_read_models.charges(key.lineage_id, month)
     settings = key.settings
     return UsageBilling.of(
-        key.key_id, settings.billing_plan, settings.monthly_prediction_limit, charges, _next(month)
+        key.key_id, settings.billing_plan, settings.monthly_prediction_limit, charges, _end(month)
     )
 
 
@@ -164,13 +164,14 @@ def _known(key_id: str, state: State) -> Key:
     return known.key
 
 
-def _month(time: datetime) -> datetime:
-    """When the month of that time began."""
-    return time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def _this_month(state: State) -> date:
+    """The month that it is now in UTC, by its first day."""
+    return state.clock.now().date().replace(day=1)
 
 
-def _next(month: datetime) -> datetime:
-    return _month(month + timedelta(days=31))
+def _end(month: date) -> datetime:
+    next_month = (month + timedelta(days=31)).replace(day=1)
+    return datetime.combine(next_month, time(), UTC)
 
 
 def _bad(place: str, name: str, message: str) -> RequestValidationError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from events.codec import decode_total, encode
+from events.codec import encode
+from events.errors import UnreadableRecord
 from events.kafka_cluster import end_offsets
 from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.keeper.database import connect
@@ -23,6 +24,7 @@ from events.totals import HourlyUsage, Statement, StatementClosed
 from services.billing.app import run
 from services.billing.books import open_books
 from services.billing.months import due_at
+from services.billing.reading import read_statement
 from services.billing.settings import BillingSettings
 from services.billing.verification import verify
 from services.local.ports import free_ports
@@ -61,10 +63,11 @@ class World:
         stopping = asyncio.Event()
         running = asyncio.create_task(run(settings, stopping, time.clock()))
         try:
+            await eventually(self._is_made, "the schema")
             yield running
         finally:
             stopping.set()
-            await asyncio.wait([running])
+            await running
 
     async def killed_billing(self, now: datetime, step: str) -> int:
         """The exit code of a billing process at that time which kills itself at the step."""
@@ -113,9 +116,9 @@ class World:
         """The first record of each lineage and month, by record key."""
         found: dict[str, Statement] = {}
         for record in await self.read(self.topics.statements):
-            event = decode_total(record.value)
-            assert isinstance(event, StatementClosed)
-            found.setdefault(event.partitionkey, event.data)
+            with suppress(UnreadableRecord):
+                event = read_statement(record)
+                found.setdefault(event.partitionkey, event.data)
         return found
 
     async def statements_are(self, *places: tuple[str, date]) -> Mapping[str, Statement]:
@@ -135,8 +138,6 @@ class World:
         ends = await end_offsets(self.kafka, topics)
 
         async def has_passed() -> bool:
-            if not await self.rows("SELECT WHERE to_regclass('billing.price') IS NOT NULL"):
-                return False
             async with open_books(self.database_url) as books:
                 return await books.have_passed(ends)
 
@@ -150,6 +151,9 @@ class World:
         async with await connect(self.database_url, "billing") as connection:
             cursor = await connection.execute(query.encode(), parameters)
             return await cursor.fetchall() if cursor.description is not None else []
+
+    async def _is_made(self) -> bool:
+        return bool(await self.rows("SELECT WHERE to_regclass('billing.outgoing') IS NOT NULL"))
 
     def _topic(self, event: KeyEvent | HourlyUsage | StatementClosed) -> Topic:
         if isinstance(event, HourlyUsage):

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from events.settings import KafkaSettings
+from events.topic_admin import apply_topics
 from events.topics import Topics
+from services.local.kafka import EmbeddedKafka
 from services.local.postgres import EmbeddedPostgres
 from tests.builders import fresh_id
 from tests.integration.projector.windows_world import WindowsWorld, a_count
@@ -54,15 +56,15 @@ async def test_it_waits_for_the_schema_then_writes_counts_and_the_offsets_they_i
     counters += [a_count(key_id, 3, last_used={key_id: 1_700_000_000_123}), a_count(key_id, 2, node_id="b")]
     counters.append(a_count(key_id, 1, last_used={key_id: 1_600_000_000_000}))
     places = await world.count(counters)
-    places = [*places, *await world.count_raw([(None, None), (b"\xff", b"{"), (b"k", None)])]
+    places = [*places, *await world.count_raw([(None, b"{}"), (b"\xff", b"{"), (b"k", None)])]
     process = world.windows()
     await eventually(lambda: process.says("waiting for schema projector"), "it to say what it waits for")
     await world.make_schema()
     await eventually(lambda: world.has(counters), "every count")
     await eventually(process.is_ready, "it to be ready")
-    ends: dict[int, int] = {}
+    ends = dict.fromkeys(range(world.topics.rate_counters.partitions), 0)
     for place in places:
-        ends[place.partition] = max(ends.get(place.partition, 0), place.offset + 1)
+        ends[place.partition] = max(ends[place.partition], place.offset + 1)
     assert (await world.seen())[1] == ends
     assert await world.value("SELECT last_used_at::text FROM projector.key_activity") == (
         "2023-11-14 22:13:20.123+00"
@@ -133,11 +135,12 @@ async def test_a_log_that_turns_wrong_is_left_alone_until_it_is_right(windows_wo
     world, counters = windows_world, [a_count(fresh_id(), 5)]
     await world.make_schema()
     process = world.windows(LOG_CHECK_SECONDS="0.2")
-    await eventually(process.is_ready, "it to be ready")
+    await eventually(lambda: len(process.samples("windows_lag_records")) == 12, "all partitions")
     cluster_id = await world.value("SELECT cluster_id FROM projector.log_identity")
     await world.execute("UPDATE projector.log_identity SET cluster_id = 'another'")
     await eventually(lambda: process.says("this is not our log"), "it to notice")
-    await eventually(lambda: not process.is_ready(), "it to be not ready")
+    await eventually(lambda: not process.samples("windows_lag_records"), "it to leave its partitions")
+    assert not process.is_ready()
     await world.count(counters)
     await world.execute(f"UPDATE projector.log_identity SET cluster_id = '{cluster_id}'")
     await eventually(lambda: world.has(counters), "it to go on")
@@ -161,5 +164,27 @@ async def test_postgres_gone_and_back_is_waited_for(
         await asyncio.to_thread(own_postgres.wait_ready)
         await eventually(lambda: world.has(counters), "the count")
         assert process.is_running
+    finally:
+        world.kill_all()
+
+
+async def test_sigterm_while_kafka_is_away_ends_it_cleanly_all_the_same(
+    own_kafka: EmbeddedKafka, database_url: str, tmp_path: Path
+) -> None:
+    kafka = KafkaSettings(KAFKA_BOOTSTRAP_SERVERS=own_kafka.bootstrap_servers)
+    world, counters = WindowsWorld(kafka, Topics(), database_url, tmp_path), [a_count(fresh_id(), 5)]
+    await apply_topics(kafka, world.topics)
+    await world.make_schema()
+    process = world.windows()
+    try:
+        await eventually(process.is_ready, "it to be ready")
+        await world.count(counters)
+        await eventually(lambda: world.has(counters), "the count")
+        own_kafka.kill()
+        began = time.monotonic()
+        process.terminate()
+        await eventually(lambda: not process.is_running, "it to end")
+        assert process.exit_code == 0, process.log_of_this_run()
+        assert time.monotonic() - began < 10
     finally:
         world.kill_all()

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from events.codec import encode
+from events.codec import decode_total, encode
 from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.keeper.database import connect, new_pool
 from events.keeper.schema import prepare_schema
@@ -21,6 +21,7 @@ from events.log import Position, Record
 from events.projection import Projection, ProjectionRunner
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
+from events.totals import HourlyTotals, HourlyUsage
 from events.usage import KeyUsed
 from services.local.ports import LOOPBACK, free_ports
 from services.local.service import Service
@@ -153,6 +154,36 @@ class World:
 
     async def has_applied(self, records: int) -> bool:
         return await self.applied() >= records
+
+    async def uses_applied(self) -> int:
+        """How many records of keys.usage Postgres has passed."""
+        if await self.value("SELECT to_regclass('projector.projection_offset')") is None:
+            return 0
+        query = "SELECT coalesce(sum(next_offset), 0) FROM projector.positions WHERE topic = %s"
+        return int(await self.value(query, self.topics.usage.name))
+
+    async def uses_settled(self, records: int) -> None:
+        """Wait until so many uses are applied and usage.hourly has their sums; then compare with the log."""
+
+        async def settled() -> bool:
+            if await self.uses_applied() < records:
+                return False
+            return int(await self.value("SELECT count(*) FROM projector.usage_unpublished")) == 0
+
+        await eventually(
+            settled, f"{records} uses in Postgres and their sums in {self.topics.hourly_usage.name}"
+        )
+        assert await verify(self.kafka, self.topics, self.database_url) == []
+
+    async def hourly_totals(self) -> dict[bytes, list[HourlyTotals]]:
+        """What usage.hourly says, by record key, oldest first."""
+        totals: dict[bytes, list[HourlyTotals]] = {}
+        for record in await self.read(self.topics.hourly_usage):
+            event = decode_total(record.value)
+            assert isinstance(event, HourlyUsage)
+            assert record.key is not None
+            totals.setdefault(record.key, []).append(event.data)
+        return totals
 
     async def execute(self, statement: str) -> None:
         async with await connect(self.database_url, "projector") as connection:

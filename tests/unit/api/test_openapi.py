@@ -14,6 +14,8 @@ pytestmark = pytest.mark.anyio
 
 KEYS = "/api/v1/keys"
 VALIDATE = "/api/v1/keys/validate"
+USAGE = "/api/v1/usage"
+A_USE = {"service_id": "platform", "endpoint": "/", "status_code": 200, "response_time_ms": 1.5}
 OPERATIONS = {
     ("/api/v1/keys", "post"): {"201", "400", "401", "413", "503"},
     ("/api/v1/keys", "get"): {"200", "400", "401", "503"},
@@ -21,6 +23,11 @@ OPERATIONS = {
     ("/api/v1/keys/{key_id}", "delete"): {"200", "401", "404", "409", "503"},
     ("/api/v1/keys/{key_id}/rotate", "post"): {"200", "400", "401", "404", "409", "413", "503"},
     ("/api/v1/keys/validate", "post"): {"200", "400", "401", "413", "429", "503"},
+    ("/api/v1/usage/{key_id}", "post"): {"200", "400", "401", "404", "413", "503"},
+    ("/api/v1/usage/{key_id}/debit", "post"): {"200", "400", "401", "404", "413", "503"},
+    ("/api/v1/usage/{key_id}/stats", "get"): {"200", "400", "401", "404", "503"},
+    ("/api/v1/usage/{key_id}/billing", "get"): {"200", "401", "404", "503"},
+    ("/api/v1/usage/aggregate", "get"): {"200", "400", "401", "503"},
     ("/health", "get"): {"200", "503"},
     ("/ready", "get"): {"200", "503"},
     ("/metrics", "get"): {"200"},
@@ -86,6 +93,7 @@ async def test_answers_are_as_described(
         (VALIDATE, "post", await anyone.post(VALIDATE, json={"api_key": "garbage"})),
         (VALIDATE, "post", await anyone.post(VALIDATE)),
         *[(KEYS, method, answer) for method, answer in await unavailable(api, admin)],
+        *await usage_answers(api, admin, anyone, key["key_id"]),
         (f"{KEYS}/{{key_id}}", "delete", await admin.delete(f"{KEYS}/{key['key_id']}")),
         (f"{KEYS}/{{key_id}}/rotate", "post", await admin.post(f"{KEYS}/{key['key_id']}/rotate")),
         ("/health", "get", await anyone.get("/health")),
@@ -104,6 +112,30 @@ async def test_metrics_are_described_as_text(document: dict[str, Any]) -> None:
 
     assert "text/plain" in content
     assert "application/json" not in content
+
+
+async def usage_answers(
+    api: Surroundings, admin: httpx.AsyncClient, anyone: httpx.AsyncClient, key_id: str
+) -> list[tuple[str, str, httpx.Response]]:
+    record, debit = f"{USAGE}/{{key_id}}", f"{USAGE}/{{key_id}}/debit"
+    a_debit = {**A_USE, "idempotency_key": "one"}
+    answers = [
+        (record, "post", await anyone.post(f"{USAGE}/{key_id}", json=A_USE)),
+        (record, "post", await anyone.post(f"{USAGE}/{key_id}", json={})),
+        (record, "post", await anyone.post(f"{USAGE}/none", json=A_USE)),
+        (debit, "post", await anyone.post(f"{USAGE}/{key_id}/debit", json=a_debit)),
+        (debit, "post", await anyone.post(f"{USAGE}/{key_id}/debit", json=A_USE)),
+        (f"{record}/stats", "get", await admin.get(f"{USAGE}/{key_id}/stats")),
+        (f"{record}/stats", "get", await admin.get(f"{USAGE}/{key_id}/stats?period=now")),
+        (f"{record}/billing", "get", await admin.get(f"{USAGE}/{key_id}/billing")),
+        (f"{record}/billing", "get", await admin.get(f"{USAGE}/none/billing")),
+        (f"{USAGE}/aggregate", "get", await admin.get(f"{USAGE}/aggregate")),
+        (f"{USAGE}/aggregate", "get", await anyone.get(f"{USAGE}/aggregate")),
+    ]
+    api.appends.is_away = True
+    answers.append((record, "post", await anyone.post(f"{USAGE}/{key_id}", json=A_USE)))
+    api.appends.is_away = False
+    return answers
 
 
 async def unavailable(api: Surroundings, admin: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:

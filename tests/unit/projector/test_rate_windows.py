@@ -130,6 +130,15 @@ async def test_what_cannot_be_handled_ends_the_process_and_is_not_passed(
     assert "staging.ratelimit.counters/0@1" in caplog.text
 
 
+async def test_a_counter_is_done_when_it_is_written_not_when_it_is_counted(rig: Rig) -> None:
+    async with rig.counting() as agent:
+        event = await agent.put(encode(a_counter()), key=LINEAGE.encode())
+        await put(agent, a_counter(count=2))
+        assert not event.message.acked
+        rig.unwritten.written(rig.unwritten.changes())
+        assert event.message.acked
+
+
 async def test_a_recovered_table_is_written_whole(rig: Rig) -> None:
     async with rig.counting() as agent:
         await put(agent, a_counter(count=5))

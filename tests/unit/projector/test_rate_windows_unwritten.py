@@ -59,6 +59,7 @@ async def test_what_changes_while_it_is_written_is_written_again() -> None:
     assert unwritten.changes().next_offsets == {0: 2}
     unwritten.written(unwritten.changes())
     assert (unwritten.changes().windows, unwritten.changes().next_offsets) == ({}, {})
+    assert unwritten.included == {0: 2}
 
 
 async def test_what_was_not_written_stays_whatever_is_added_from_the_table() -> None:

@@ -1,0 +1,130 @@
+"""Use that was reported to any node is told by stats, aggregate and billing alike, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.local.kafka import EmbeddedKafka
+from services.local.postgres import EmbeddedPostgres
+from tests.acceptance.client import ApiClient
+from tests.acceptance.eventually import eventually
+from tests.acceptance.fresh_stack import fresh_stack
+from tests.acceptance.stack import Stack
+
+TOLD_SECONDS = 15.0
+#: Within five seconds, and what a busy machine may add to that.
+ANSWER_SECONDS = 5.5
+
+
+@pytest.fixture
+def fragile(shaken_kafka: EmbeddedKafka, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Stack]:
+    """A stack on a broker that the test may stop; it runs again afterwards."""
+    with fresh_stack(shaken_kafka, postgres, tmp_path) as stack:
+        yield stack
+        stack.kill()
+        shaken_kafka.start()
+        shaken_kafka.wait_ready()
+
+
+def test_all_answers_tell_the_same_of_a_lineage_whichever_node_was_told(stack: Stack) -> None:
+    stack.projector()
+    stack.billing()
+    here, there = stack.api(workers=2).client, stack.api().client
+    old = here.new_key(monthly_prediction_limit=10)
+    # There the key is a moment old: it is known, if need be after a moment.
+    taken(there.report(old.key_id, "first", response_time_ms=1.5, predictions_count=10))
+    taken(here.report(old.key_id, "first", response_time_ms=1.5, predictions_count=10))
+    taken(here.debit(old.key_id, f"{old.key_id}-1"))
+    taken(there.debit(old.key_id, f"{old.key_id}-1"))
+    new = here.rotated(old.key_id)
+    taken(there.report(new.key_id, status_code=503, compute_ms=0.25, predictions_count=4, endpoint="/b"))
+    here.revoke(new.key_id)
+    taken(here.report(new.key_id, compute_ms=0.5, service_id="hokusai-registry"))
+
+    expected = {"requests": 4, "predictions": 15, "compute_ms": 0.75}
+    for client in (here, there):
+        for key in (old, new):
+            tells(lambda client=client, key=key: of_stats(client, key.key_id), expected)
+            tells(lambda client=client, key=key: of_billing(client, key.key_id), expected)
+        tells(lambda client=client: of_days(client), expected)
+    stats = here.stats(old.key_id).json()
+    assert (stats["error_rate"], stats["average_response_time_ms"]) == (0.25, 0.375)
+    assert stats["top_endpoints"] == [{"endpoint": "/predict", "count": 3}, {"endpoint": "/b", "count": 1}]
+    assert here.billing(new.key_id).json()["overage_charges"] == 0.005
+    assert here.look_up(new.key_id).json()["last_used_at"] is not None
+    assert of_days(here, service_id="hokusai-registry")["requests"] == 1
+    assert here.report("0197f3a0-0000-7000-8000-00000000dead").status_code == 404
+
+
+def test_a_use_is_taken_once_the_log_has_it_and_not_before(
+    fragile: Stack, shaken_kafka: EmbeddedKafka
+) -> None:
+    fragile.projector()
+    client = fragile.api().client
+    key_id = client.new_key().key_id
+    taken(client.report(key_id))
+    tells(lambda: {"requests": of_stats(client, key_id)["requests"]}, {"requests": 1})
+    shaken_kafka.pause()
+    began = time.monotonic()
+
+    answer = client.report(key_id, predictions_count=7)
+
+    assert time.monotonic() - began < ANSWER_SECONDS
+    assert (answer.status_code, answer.headers["retry-after"].isdigit()) == (503, True)
+    assert client.report(str(datetime.now(UTC))).status_code == 404
+    assert of_stats(client, key_id)["requests"] == 1
+    assert client.aggregate().status_code == 200
+    shaken_kafka.resume()
+    again = answer.json()["idempotency_key"]
+    eventually(
+        lambda: client.report(key_id, again, predictions_count=7).status_code == 200, TOLD_SECONDS, "the log"
+    )
+    taken(client.report(key_id))
+    tells(lambda: of_stats(client, key_id), {"requests": 3, "predictions": 7, "compute_ms": 0})
+
+
+def taken(answer: httpx.Response) -> None:
+    assert (answer.status_code, answer.json()) == (200, {"message": "Usage recorded successfully"})
+
+
+def tells(ask: Callable[[], dict[str, float]], expected: Mapping[str, float]) -> None:
+    """Wait until the answer is what is expected; until the pictures are filled there is none."""
+    last: dict[str, float] | str = {}
+
+    def fits() -> bool:
+        nonlocal last
+        try:
+            last = ask()
+        except httpx.HTTPStatusError as error:
+            last = error.response.text
+            assert error.response.status_code == 503, last
+        return last == expected
+
+    try:
+        eventually(fits, TOLD_SECONDS, f"{expected}")
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {last}") from None
+    assert ask() == expected
+
+
+def of_stats(client: ApiClient, key_id: str) -> dict[str, float]:
+    stats = client.stats(key_id).raise_for_status().json()
+    return {name: stats[f"total_{name}"] for name in ("requests", "predictions", "compute_ms")}
+
+
+def of_billing(client: ApiClient, key_id: str) -> dict[str, float]:
+    usage: dict[str, float] = client.billing(key_id).raise_for_status().json()["current_usage"]
+    return usage
+
+
+def of_days(client: ApiClient, **parameters: str) -> dict[str, float]:
+    """All days and services together."""
+    days = client.aggregate(**parameters).raise_for_status().json()["usage_by_date"]
+    found = [sums for services in days.values() for sums in services.values()]
+    return {name: sum(one[name] for one in found) for name in ("requests", "predictions", "compute_ms")}

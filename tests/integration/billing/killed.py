@@ -1,0 +1,110 @@
+"""Billing that kills itself at a step of closing: `python -m tests.integration.billing.killed TIME STEP`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from events.keeper.process import Keeper, Opened
+from events.log import EventLog, Position
+from services.billing.app import books_of, closing_of_months
+from services.billing.books import PostgresBooks, open_books
+from services.billing.metrics import BillingMetrics
+from services.billing.ports import Outgoing
+from services.billing.settings import BillingSettings
+from tests.fakes import ManualTime
+
+#: In the order in which they come.
+STEPS = ("locked", "computed", "written", "settled", "sent one", "sent", "read back", "forgotten")
+
+Reached = Callable[[str], None]
+
+_READ_BACK = "SELECT EXISTS (SELECT FROM billing.outgoing JOIN billing.statement USING (lineage_id, month))"
+
+
+async def main(now: datetime, last_step: str) -> None:
+    """Run billing at that time until the step is reached."""
+
+    def reached(step: str) -> None:
+        if step == last_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @asynccontextmanager
+    async def books(database_url: str) -> AsyncIterator[PostgresBooks]:
+        async with open_books(database_url) as found:
+            yield WatchedBooks(found, reached)
+
+    settings, metrics = BillingSettings.from_environment(os.environ), BillingMetrics()
+    closing = closing_of_months(settings, metrics, ManualTime(now).clock(), books)
+
+    async def watched(opened: Opened, stopping: asyncio.Event) -> None:
+        await closing(Opened(opened.pool, WatchedLog(opened.log, reached)), stopping)
+
+    await Keeper(settings, books_of(settings, metrics, watched), metrics).run(asyncio.Event())
+
+
+class WatchedBooks(PostgresBooks):
+    """Books that tell how far closing is."""
+
+    def __init__(self, books: PostgresBooks, reached: Reached) -> None:
+        super().__init__(books._connection)
+        self._reached = reached
+        self._forgets_since_settled: int | None = None
+
+    async def lock(self) -> bool:
+        is_ours = await super().lock()
+        self._reached("locked")
+        return is_ours
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        async with super().snapshot():
+            yield
+            self._reached("written")
+        self._reached("settled")
+
+    async def settle(self, statements: Sequence[Outgoing]) -> None:
+        self._reached("computed")
+        await super().settle(statements)
+        self._forgets_since_settled = 0
+
+    async def forget_read_back(self) -> int:
+        if self._forgets_since_settled is not None:
+            self._forgets_since_settled += 1
+            if self._forgets_since_settled > 1:  # the first is that before anything is sent
+                self._reached("sent")
+            row = await (await self._connection.execute(_READ_BACK)).fetchone()
+            if row is not None and row[0]:
+                self._reached("read back")
+        forgotten = await super().forget_read_back()
+        if forgotten:
+            self._reached("forgotten")
+        return forgotten
+
+
+class WatchedLog:
+    """A log that tells when it has taken a statement."""
+
+    def __init__(self, log: EventLog, reached: Reached) -> None:
+        self._log = log
+        self._reached = reached
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
+        position = await self._log.append(topic, key, value, headers)
+        self._reached("sent one")
+        return position
+
+
+if __name__ == "__main__":
+    asyncio.run(main(datetime.fromisoformat(sys.argv[1]), sys.argv[2]))

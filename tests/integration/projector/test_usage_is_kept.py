@@ -1,0 +1,210 @@
+"""Uses from topic to topic: killed, doubled, rebuilt, paused, and `usage.hourly` says what happened."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from events.codec import decode_total, encode
+from events.kafka_cluster import end_offsets
+from events.keys import KeyCreated
+from events.log import Record
+from events.totals import WindowCount
+from events.usage import KeyUsed
+from services.projector.usage import UsageProjection
+from tests.builders import a_key_created, some_usage
+from tests.integration.projector.counting import TABLES
+from tests.integration.projector.world import World, eventually
+
+pytestmark = pytest.mark.anyio
+
+Identity = tuple[str, str]
+
+
+async def test_killed_and_doubled_projectors_count_each_use_once_and_publish_the_sums(world: World) -> None:
+    """The first uses overtake the creation of their keys."""
+    keys = [a_key_created() for _ in range(20)]
+    identities: set[Identity] = set()
+    appended = 0
+    for generation in range(3):
+        process = world.projector(PROJECTOR_GROUP=f"generation-{generation}")
+        appended += await _append(world, _uses(keys, 1200), identities)
+        if generation == 0:
+            await world.append(keys)
+        moment = await world.uses_applied() + random.randint(1, 600)
+        await eventually(partial(_has_applied, world, moment), f"{moment} uses applied")
+        process.kill()
+    one, other = (world.projector(PROJECTOR_GROUP=name) for name in ("one", "other"))
+    appended += await _append(world, _uses(keys, 1200), identities)
+    await world.uses_settled(appended)
+    wanted = Counter(key_id for key_id, _ in identities)
+    counted: Counter[str] = Counter()
+    for totals in (await world.hourly_totals()).values():
+        newest = max(totals, key=lambda total: total.revision)
+        counted[newest.key_id] += newest.requests
+    assert counted == wanted
+    assert await world.read(world.topics.usage_dead_letters) == []
+    assert await _reported(world) == wanted, "reported use limits keys too"
+    assert one.is_running
+    assert other.is_running
+
+
+async def test_the_schema_dropped_the_sums_come_back_and_are_not_published_again(world: World) -> None:
+    keys = [a_key_created() for _ in range(10)]
+    await world.append(keys)
+    appended = await _append(world, _uses(keys, 800), set())
+    first = world.projector()
+    await world.uses_settled(appended)
+    before, published = await _rows(world), await world.hourly_totals()
+    await world.execute("DROP SCHEMA projector CASCADE")
+    await world.append([a_key_created()])
+    await eventually(lambda: first.exit_code == 1, "it to end")
+    world.projector()
+    await world.uses_settled(appended)
+    assert await _rows(world) == before
+    late = some_usage(key_id=keys[0].subject, time=_now() - timedelta(days=20))
+    await _append(world, [late, late], set())
+    await world.uses_settled(appended + 2)
+    grown = await world.hourly_totals()
+    (fresh,) = grown.keys() - published.keys()
+    assert {key: totals for key, totals in grown.items() if key != fresh} == published
+    assert [totals.requests for totals in grown[fresh]] == [1]
+
+
+async def test_a_publisher_that_was_paused_and_replaced_leaves_the_last_records_right(world: World) -> None:
+    keys = [a_key_created() for _ in range(5)]
+    await world.append(keys)
+    paused = world.projector()
+    appended = await _append(world, _uses(keys, 300), set())
+    await world.uses_settled(appended)
+    stale = await world.read(world.topics.hourly_usage)
+    appended += await _append(world, _uses(keys, 300), set())
+    paused.pause()
+    world.projector()
+    appended += await _append(world, _uses(keys, 300), set())
+    await world.uses_settled(appended)
+    paused.resume()
+    # Whatever it had in hand comes now; these come for certain.
+    await world.append_raw([(record.key, record.value) for record in stale], world.topics.hourly_usage)
+    await eventually(partial(_last_records_are_right, world), "the last records to be right", 10)
+
+
+async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world: World) -> None:
+    key = a_key_created()
+    await world.append([key])
+    async with world.runner():
+        await world.caught_up(1)
+    use = partial(some_usage, key_id=key.subject)
+    record_key = key.subject.encode()
+    wrong = {
+        "unreadable record: no value": None,
+        "unreadable record: json_invalid": b"{",
+        "unreadable record: hokusai.auth.KeyCreated.v1 is no use": encode(key),
+        "oversized: ": b" " * 17_000,
+        "KeyUsed.v1.data.predictions_count: greater_than_equal": _with(use(), b'"predictions_count":', b"-"),
+        "KeyUsed.v1.data.response_time_ms: less_than_equal": _with(
+            use(), b'"response_time_ms":', b"99999999"
+        ),
+        "too old: ": encode(use(time=_now() - timedelta(days=35, minutes=1))),
+        "in the future: ": encode(use(time=_now() + timedelta(hours=1, minutes=1))),
+        "unknown key: ": encode(some_usage(time=_now())),
+    }
+    right = [use(time=_now() - timedelta(days=34)), use(time=_now() + timedelta(minutes=55))]
+    places = await world.append_raw([(record_key, value) for value in wrong.values()], world.topics.usage)
+    await world.append_usage(right)
+
+    async def lifecycle_ends() -> Mapping[int, int]:
+        ends = await end_offsets(world.kafka, [world.topics.lifecycle])
+        return {partition: end for (_, partition), end in ends.items()}
+
+    async with world.runner(UsageProjection(world.topics, lifecycle_ends)):
+        await eventually(partial(_has_applied, world, len(wrong) + 2), "all uses")
+    assert await world.value("SELECT sum(requests)::int FROM projector.usage_hour") == 2
+    letters = {_place(letter): letter for letter in await world.read(world.topics.usage_dead_letters)}
+    assert len(letters) == len(wrong)
+    for place, (error, value) in zip(places, wrong.items(), strict=True):
+        letter = letters[place.topic, place.partition, place.offset]
+        assert error in _headers(letter)["error"]
+        assert (letter.key, letter.value) == (record_key, value)
+
+
+def _uses(keys: Sequence[KeyCreated], number: int) -> list[KeyUsed]:
+    """So many uses of the last fifty minutes, in no order; one in ten is there twice."""
+    now = _now()
+    uses = [
+        some_usage(
+            key_id=random.choice(keys).subject,
+            time=now - timedelta(seconds=random.randrange(3000)),
+            status_code=random.choice([200, 200, 500]),
+            compute_ms=random.random() * 10,
+        )
+        for _ in range(number)
+    ]
+    repeated = random.sample(uses, number // 10)
+    return random.sample(uses + repeated, number + len(repeated))
+
+
+async def _append(world: World, uses: Sequence[KeyUsed], identities: set[Identity]) -> int:
+    await world.append_usage(uses)
+    identities |= {(use.subject, use.id) for use in uses}
+    return len(uses)
+
+
+async def _has_applied(world: World, uses: int) -> bool:
+    return await world.uses_applied() >= uses
+
+
+async def _rows(world: World) -> dict[str, list[str]]:
+    return {
+        table: await world.value(f"SELECT array_agg(t::text ORDER BY t::text) FROM projector.{table} t") or []
+        for table in (*TABLES, "usage_published")
+    }
+
+
+async def _reported(world: World) -> Counter[str]:
+    """The highest count of each reported key and hour, summed up by key."""
+    highest: dict[tuple[str, int], int] = {}
+    for record in await world.read(world.topics.rate_counters):
+        window = decode_total(record.value)
+        assert isinstance(window, WindowCount)
+        assert window.kind == "reports"
+        place = (window.node_id, window.hour)
+        highest[place] = max(window.count, highest.get(place, 0))
+    reported: Counter[str] = Counter()
+    for (node_id, _), count in highest.items():
+        reported[node_id] += count
+    return reported
+
+
+async def _last_records_are_right(world: World) -> bool:
+    rows = await world.value(
+        "SELECT jsonb_object_agg(key_id || to_char(hour, '/YYYY-MM-DD\"T\"HH24'), requests)"
+        " FROM projector.usage_hour"
+    )
+    totals = await world.hourly_totals()
+    return bool(rows == {key.decode(): said[-1].revision for key, said in totals.items()})
+
+
+def _with(use: KeyUsed, name: bytes, before: bytes) -> bytes:
+    """The use with something put before the value of that name."""
+    value = encode(use)
+    assert name in value
+    return value.replace(name, name + before)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _headers(letter: Record) -> dict[str, str]:
+    return {name: value.decode() for name, value in letter.headers}  # type: ignore[attr-defined]
+
+
+def _place(letter: Record) -> tuple[str, int, int]:
+    headers = _headers(letter)
+    return headers["topic"], int(headers["partition"]), int(headers["offset"])
