@@ -52,7 +52,7 @@ def limiter(bench: Bench, report: Report) -> None:
 
 
 def _over_admitted(bench: Bench, place: Place, secret: str, limit: int, nodes: int, workers: int) -> float:
-    seconds = math.ceil(2 * limit / RATE)
+    seconds = math.ceil(2.5 * limit / RATE) + 1
     _stay_within_an_hour(seconds + 30)
     with ExitStack() as opened:
         urls = [opened.enter_context(place.api(workers, DATABASE_URL=NO_DATABASE)).url for _ in range(nodes)]
@@ -70,7 +70,7 @@ def _admitted(bench: Bench, urls: Sequence[str], asked: Traffic, load: Load) -> 
     found = bench.generator.run_together([(url, asked) for url in urls], load)
     admitted = sum(each.right().statuses.get(200, 0) for each in found)
     if not any(each.statuses.get(429) for each in found):
-        raise RuntimeError(f"the limit was never reached: {admitted} requests were admitted")
+        raise RuntimeError(f"this machine is too slow: only {admitted} requests came, below the limit")
     return admitted
 
 

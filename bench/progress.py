@@ -52,10 +52,15 @@ def wait_until(is_so: Callable[[], bool], what: str) -> float:
 
 def applied(database: psycopg.Connection, schema: str, topic: str) -> int:
     """Records of the topic that the schema's projections have applied; 0 while there is no schema."""
-    # Neither name comes from outside.
-    query = f"SELECT coalesce(sum(next_offset), 0)::bigint FROM {schema}.positions WHERE topic = %s"  # noqa: S608
+    # The schema is a name of ours.
+    query = f"SELECT sum(next_offset)::bigint FROM {schema}.positions WHERE topic = %s"  # noqa: S608
+    return number(database, query, topic)
+
+
+def number(database: psycopg.Connection, query: str, *parameters: str) -> int:
+    """What the query says; 0 where it says nothing, or while there is no such table yet."""
     try:
-        row = database.execute(query.encode(), (topic,)).fetchone()
+        row = database.execute(query.encode(), parameters).fetchone()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         return 0
-    return int(row[0]) if row else 0
+    return int(row[0] or 0) if row else 0

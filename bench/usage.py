@@ -16,7 +16,7 @@ from bench.command import Bench, run_bench
 from bench.figure import Figure, Goal, percentile
 from bench.interleaved import busiest
 from bench.load import Load, Measured, Request, Traffic
-from bench.progress import Progress, applied, follow, wait_until
+from bench.progress import Progress, applied, follow, number, wait_until
 from bench.report import Report
 from bench.sample_keys import SampleKeys
 from bench.sample_usage import some_uses
@@ -83,11 +83,8 @@ def _to_ledger(place: Place, events: int) -> float:
         opened.enter_context(place.keeper("projector"))
         opened.enter_context(place.keeper("billing"))
 
-        def in_ledger() -> bool:
-            row = database.execute("SELECT coalesce(sum(requests), 0) FROM billing.hour").fetchone()
-            return row is not None and int(row[0]) == events
-
-        wait_until(in_ledger, "every use in the ledger")
+        query = "SELECT sum(requests) FROM billing.hour"
+        wait_until(lambda: number(database, query) == events, "every use in the ledger")
         return events / (time.perf_counter() - began)
 
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from events.channels import CHANNELS, Channel
 from events.envelope import CloudEvent, Envelope, Fact
 from events.json_schema import event_type, json_schema, schema_name
 from events.keys import KeyCreated, KeyRevoked, KeyRotated
@@ -20,73 +20,11 @@ from events.totals import HourlyUsage, StatementClosed, WindowCount
 from events.usage import KeyUsed
 
 SCHEMAS = Path(__file__).parent / "schemas"
-EXAMPLE_CONSUMER = Path(__file__).parents[1] / "examples" / "hourly_totals.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 EVENTS: tuple[type[Envelope], ...] = (KeyCreated, KeyRotated, KeyRevoked, KeyUsed)
 TOTALS: tuple[type[Fact], ...] = (HourlyUsage, WindowCount, StatementClosed)
 CLOUDEVENT = "application/cloudevents+json; charset=utf-8"
 JSON = "application/json; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A property of `Topics`, and what outsiders may do there; the example is a consumer in Python."""
-
-    topic: str
-    summary: str
-    messages: tuple[str, ...]
-    operations: Mapping[str, str] = field(default_factory=dict)
-    example: Path | None = None
-
-
-LIFECYCLE = ("KeyCreated", "KeyRotated", "KeyRevoked")
-CHANNELS = (
-    Channel(
-        "lifecycle",
-        "The event store of keys. Read it from offset 0 and fold each lineage in order: `sequence` rises by "
-        "one; the first record of a sequence counts, later ones of the same sequence are ignored.",
-        LIFECYCLE,
-        {"auditLifecycle": "receive"},
-    ),
-    Channel(
-        "lifecycle_dead_letters",
-        "Records of keys.lifecycle that somebody has to look at.",
-        ("DeadLetter",),
-        {"reviewLifecycleDeadLetters": "receive"},
-    ),
-    Channel(
-        "usage",
-        "The event store of use. Services that serve requests for keys emit here; what is repeated under the "
-        "same key_id and id counts once. Partition with murmur2, as Kafka's Java client does.",
-        ("KeyUsed",),
-        {"emitUsage": "send", "auditUsage": "receive"},
-    ),
-    Channel(
-        "usage_dead_letters",
-        "Records of keys.usage that were not counted.",
-        ("DeadLetter",),
-        {"reviewUsageDeadLetters": "receive"},
-    ),
-    Channel(
-        "rate_counters",
-        "What each node has counted for a lineage in a clock hour: absolute, the highest of a node is right. "
-        "Between the platform's own processes.",
-        ("WindowCount",),
-    ),
-    Channel(
-        "hourly_usage",
-        "Absolute totals of each key and hour. Records may come again, late or out of turn: keep the highest "
-        "revision of each (key_id, hour), and the sums are exact, also after the platform was rebuilt.",
-        ("HourlyUsage",),
-        {"followHourlyUsage": "receive"},
-        EXAMPLE_CONSUMER,
-    ),
-    Channel(
-        "statements",
-        "Closed months. The first record of a (lineage_id, month) is the statement; ignore later ones.",
-        ("StatementClosed",),
-        {"followStatements": "receive"},
-    ),
-)
 
 
 def documents() -> dict[str, bytes]:
@@ -172,8 +110,11 @@ def _channel(channel: Channel, topic: Topic) -> dict[str, Any]:
     }
 
 
-def _quoted(example: Path | None) -> str:
-    return "" if example is None else f" For example:\n\n```python\n{example.read_text('utf-8')}```\n"
+def _quoted(example: str | None) -> str:
+    if example is None:
+        return ""
+    program = (EXAMPLES / example).read_text("utf-8")
+    return f" For example, with the package `events`:\n\n```python\n{program}```\n"
 
 
 def _binding_value(name: str, value: str) -> Any:

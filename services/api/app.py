@@ -21,7 +21,7 @@ from events.clock import Clock
 from events.errors import LogUnavailable, WrongLog
 from events.together import run_together
 from events.waiting import wait_for
-from services.api import error_handlers, openapi
+from services.api import error_handlers, node_windows, openapi
 from services.api.bearer_tokens import BearerTokens
 from services.api.commands import KeyCommands
 from services.api.directory import KeyDirectory
@@ -34,6 +34,7 @@ from services.api.liveness import Liveness
 from services.api.metrics import COUNTERS, Metrics
 from services.api.newcomers import Newcomers
 from services.api.node import Node
+from services.api.node_windows import NodeWindows
 from services.api.ports import Ports, ReadModels, kafka_and_postgres
 from services.api.rate_windows import RateWindows, Window
 from services.api.recognition import Recognition
@@ -65,7 +66,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     hasher = Hasher(settings.bcrypt_rounds)
     fingerprints = Fingerprints(settings.peppers)
     directory = KeyDirectory(fingerprints.known_ids)
-    node = Node(node_folder, topic.partitions, COUNTERS)
+    node = Node(node_folder, topic.partitions, COUNTERS, node_windows.NUMBERS)
     follower = Follower(ports.reader, directory, node, metrics, clock)
     liveness = Liveness(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
     source = f"hokusai-auth/api/{uuid4()}"
@@ -83,8 +84,11 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         source,
     )
     due: asyncio.Queue[Window] = asyncio.Queue()
-    windows = RateWindows(uuid4().hex, due.put_nowait)
-    counted_here = WindowPublisher(windows, due, ports.log, settings.rate_counters.name, clock, metrics)
+    node_id = uuid4().hex
+    neighbours = NodeWindows(node, node_id)
+    windows = RateWindows(node_id, due.put_nowait, neighbours)
+    counters = settings.rate_counters.name
+    counted_here = WindowPublisher(windows, due, ports.log, counters, clock, metrics, neighbours)
     counted_elsewhere = WindowFollower(ports.counters, windows, ports.windows, clock, metrics)
     state = State(
         BearerTokens(settings.admin_tokens),
@@ -113,6 +117,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
                 positions = await _load(directory, ports.read_models)
                 await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
                 opened.callback(node.leave)
+                neighbours.sit()
                 know_the_hour = wait_for(kafka, counted_elsewhere.start, (LogUnavailable, WrongLog))
                 # Whoever writes waits for this worker from now on.
                 await run_together(follower.run(), know_the_hour)

@@ -21,14 +21,16 @@ NUMBER_BYTES = 8
 class Seat:
     """One worker's numbers. `positions[p]` is the offset after the last record applied of partition p."""
 
-    def __init__(self, path: Path, partitions: int, counters: int) -> None:
-        size = (partitions + counters) * NUMBER_BYTES
+    def __init__(self, path: Path, partitions: int, counters: int, tallies: int) -> None:
+        size = (partitions + counters + tallies) * NUMBER_BYTES
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         if os.fstat(self._file).st_size < size:
             os.ftruncate(self._file, size)
         self._memory = memoryview(mmap.mmap(self._file, size)).cast("q")
         self.positions = self._memory[:partitions]
-        self.counters = self._memory[partitions:]
+        self.counters = self._memory[partitions : partitions + counters]
+        #: See `node_windows`.
+        self.tallies = self._memory[partitions + counters :]
 
     def take(self) -> bool:
         """Sit down, unless somebody else sits here."""
@@ -57,11 +59,16 @@ class Seat:
 class Node:
     """The seats of a node, from the point of view of one of its workers."""
 
-    def __init__(self, folder: Path, partitions: int, counters: int) -> None:
+    def __init__(self, folder: Path, partitions: int, counters: int, tallies: int = 0) -> None:
         self._folder = folder
-        self._shape = (partitions, counters)
+        self._shape = (partitions, counters, tallies)
         self._seats: dict[str, Seat] = {}
         self._own: Seat | None = None
+
+    @property
+    def own(self) -> Seat | None:
+        """The seat that this worker has taken."""
+        return self._own
 
     def enter(self) -> Seat:
         """Take a seat. From here on, writers of this node wait for this worker too."""

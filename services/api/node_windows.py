@@ -11,7 +11,7 @@ from array import array
 from hashlib import blake2b
 
 from services.api.node import Node
-from services.api.rate_windows import Window
+from services.api.rate_windows import Mark, Window
 
 #: Of a worker's table; lineages beyond three quarters of it are told through the log alone.
 SLOTS = 1 << 15
@@ -20,8 +20,6 @@ _HOUR, _NODE_HIGH, _NODE_LOW, _FIRST_SLOT = range(4)
 #: How many numbers a seat needs for a table: three a slot (the lineage's mark, and the count).
 NUMBERS = _FIRST_SLOT + 3 * SLOTS
 _NOTHING = memoryview(array("q", bytes(8 * NUMBERS)))
-
-Mark = tuple[int, int]
 
 
 class NodeWindows:
@@ -105,7 +103,7 @@ def _find(table: memoryview, mark: Mark) -> int:
     """The slot of that lineage, or the free one that it would take. Tables are never full."""
     high, low = mark
     slot = low % SLOTS
-    while table[place := _FIRST_SLOT + 3 * slot + 0]:
+    while table[place := _FIRST_SLOT + 3 * slot]:
         if table[place] == high and table[place + 1] == low:
             return place
         slot = (slot + 1) % SLOTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from events.lineage import Key
 from events.totals import WindowCount
@@ -10,6 +11,22 @@ from events.totals import WindowCount
 HOUR_SECONDS = 3600
 #: Others learn of an admission at the latest so long after it, and the time that sending takes.
 PUBLISH_SECONDS = 240.0
+
+
+#: How `node_windows` finds a lineage.
+Mark = tuple[int, int]
+
+
+class Neighbours(Protocol):
+    """The other workers of this node."""
+
+    def hear(self, window: Window) -> None:
+        """Merge what they have counted in the window."""
+        ...
+
+    def tell(self, window: Window) -> None:
+        """Show them what was counted here."""
+        ...
 
 
 class Window:
@@ -23,6 +40,7 @@ class Window:
         "last_used_ms",
         "limit",
         "lineage_id",
+        "mark",
         "others",
         "own",
         "published",
@@ -39,6 +57,7 @@ class Window:
         self.others = 0
         self.reported = 0
         self.is_due = False
+        self.mark: Mark | None = None
         self.last_used_ms: dict[str, int] = {}
         self._validations: dict[str, int] = {}
         self._reports: dict[str, int] = {}
@@ -48,14 +67,14 @@ class Window:
         """A request that was both validated and reported counts once."""
         return max(self.own + self.others, self.reported)
 
-    def merge(self, counter: WindowCount) -> None:
+    def merge(self, kind: str, node_id: str, count: int) -> None:
         """What another node has counted: in any order, and as often as it comes."""
-        is_validations = counter.kind == "validations"
+        is_validations = kind == "validations"
         counts = self._validations if is_validations else self._reports
-        more = counter.count - counts.get(counter.node_id, 0)
+        more = count - counts.get(node_id, 0)
         if more <= 0:
             return
-        counts[counter.node_id] = counter.count
+        counts[node_id] = count
         if is_validations:
             self.others += more
         else:
@@ -75,9 +94,12 @@ class RateWindows:
     `on_due` is called with each window whose count is to be published now: once, until `publish_done`.
     """
 
-    def __init__(self, node_id: str, on_due: Callable[[Window], None]) -> None:
+    def __init__(
+        self, node_id: str, on_due: Callable[[Window], None], neighbours: Neighbours | None = None
+    ) -> None:
         self.node_id = node_id
         self._on_due = on_due
+        self._neighbours = neighbours
         self._hour = 0
         self._ends_at_seconds = 0.0
         self._windows: dict[str, Window] = {}
@@ -98,17 +120,21 @@ class RateWindows:
         window = self._windows.get(lineage_id)
         if window is None:
             window = self._windows[lineage_id] = Window(lineage_id, self._hour)
+        if self._neighbours is not None:
+            self._neighbours.hear(window)
         limit = key.settings.rate_limit_per_hour
-        if window.own + window.others >= limit or window.reported >= limit:
-            return False
-        window.limit = limit
-        window.own += 1
-        window.last_used_ms[key.key_id] = int(now_seconds * 1000)
-        if window.own - window.published == 1:
-            self._unpublished[window] = now_seconds
+        passes = window.own + window.others < limit and window.reported < limit
+        if passes:
+            window.limit = limit
+            window.own += 1
+            window.last_used_ms[key.key_id] = int(now_seconds * 1000)
+            if window.own - window.published == 1:
+                self._unpublished[window] = now_seconds
+            if self._neighbours is not None:
+                self._neighbours.tell(window)
         if not window.is_due and window.is_worth_publishing():
             self._due(window)
-        return True
+        return passes
 
     def remaining(self, key: Key, now_seconds: float) -> int:
         """How many more requests of the key's lineage pass in this hour."""
@@ -133,7 +159,7 @@ class RateWindows:
         window = windows.get(counter.lineage_id)
         if window is None:
             window = windows[counter.lineage_id] = Window(counter.lineage_id, counter.hour)
-        window.merge(counter)
+        window.merge(counter.kind, counter.node_id, counter.count)
         if not window.is_due and window.is_worth_publishing():
             self._due(window)
 

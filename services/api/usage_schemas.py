@@ -30,6 +30,11 @@ def _a_time(text: object) -> object:
     return time
 
 
+def _whole(number: object) -> object:
+    """To JSON Schema, and to some writers, 200.0 is an integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 def _no_key(text: str) -> str:
     if hide_keys(text) != text:
         raise ValueError("must not contain an API key")
@@ -58,9 +63,11 @@ class RecordUsage(BaseModel):
 
     service_id: ServiceName
     endpoint: Endpoint
-    status_code: Annotated[int, Field(strict=True, ge=0, le=999)]
+    status_code: Annotated[int, Field(strict=True, ge=0, le=999), BeforeValidator(_whole)]
     response_time_ms: Milliseconds
-    predictions_count: Annotated[int, Field(strict=True, ge=0, le=MOST_PREDICTIONS)] = 0
+    predictions_count: Annotated[
+        int, Field(strict=True, ge=0, le=MOST_PREDICTIONS), BeforeValidator(_whole)
+    ] = 0
     compute_ms: Milliseconds = 0
 
     def use_of(self, key_id: str) -> Usage:

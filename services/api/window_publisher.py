@@ -11,6 +11,7 @@ from events.codec import encode
 from events.errors import LogUnavailable
 from events.log import EventLog
 from services.api.metrics import Metrics
+from services.api.node_windows import NodeWindows
 from services.api.rate_windows import RateWindows, Window
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 SENDERS = 32
 #: A count that is due waits so long for more.
 GATHER_SECONDS = 0.01
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 #: For all that is unpublished when the worker stops; a service has 10 s to end.
 FLUSH_SECONDS = 2.0
@@ -39,8 +40,10 @@ class WindowPublisher:
         topic: str,
         clock: Clock,
         metrics: Metrics,
+        neighbours: NodeWindows,
     ) -> None:
         self._windows = windows
+        self._neighbours = neighbours
         self._due = due
         self._log = log
         self._topic = topic
@@ -70,6 +73,7 @@ class WindowPublisher:
     async def _sweep(self) -> None:
         while True:
             self._windows.sweep(self._clock.seconds())
+            self._neighbours.look_around()
             self._metrics.windows(len(self._windows), self._due.qsize())
             await asyncio.sleep(SWEEP_SECONDS)
 

@@ -1,6 +1,10 @@
 -- What the windows process writes. All is merged by maximum, so it may be written twice, late, or by two
 -- processes at once.
 
+-- name: look
+-- Whether there is where to write.
+SELECT FROM projector.rate_window LIMIT 0;
+
 -- name: hold_schema
 -- Nobody drops the schema until the transaction ends.
 LOCK TABLE projector.rate_window IN ROW EXCLUSIVE MODE;

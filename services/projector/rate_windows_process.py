@@ -33,7 +33,7 @@ from events.together import run_together
 from events.waiting import wait_for
 from services.projector.rate_windows import FAULT, all_windows, create_app, end_process, included_offsets
 from services.projector.rate_windows_counts import oldest_hour
-from services.projector.rate_windows_rows import SchemaMissing, SchemaRemade, write
+from services.projector.rate_windows_rows import SchemaMissing, SchemaRemade, look, write
 from services.projector.rate_windows_unwritten import Unwritten
 from services.projector.settings import WindowsSettings
 
@@ -109,9 +109,12 @@ class WindowsProcess:
                 self._count_and_write(app, unwritten), _until(stopping), _until(self._watch.wrong)
             )
         finally:
-            await self._last_write(app, unwritten)
-            self._recovered = False
-            await self._leave(app, folder, stopping)
+            try:
+                if self._recovered and not self._watch.wrong.is_set():
+                    await self._last_write(app, unwritten)
+            finally:
+                self._recovered = False
+                await self._leave(app, folder, stopping)
 
     async def _count_and_write(self, app: faust.App, unwritten: Unwritten) -> None:
         await app.start()  # returns once the table is recovered
@@ -155,11 +158,10 @@ class WindowsProcess:
     async def _leave(self, app: faust.App, folder: Path, stopping: asyncio.Event) -> None:
         leaving = asyncio.create_task(app.stop())
         done, _ = await asyncio.wait({leaving}, timeout=LEAVE_SECONDS)
-        if not done:  # Faust waits for a broker that is away, come what may
+        if not done or leaving.exception():  # its thread waits for a broker that is away, come what may
             logger.warning("Kafka could not be told that this process leaves, it will notice")
             shutil.rmtree(folder, ignore_errors=True)
             end_process(0 if stopping.is_set() else FAULT)
-        await leaving
 
     async def _report_always(self, app: faust.App, unwritten: Unwritten) -> None:
         told: set[int] = set()
@@ -204,10 +206,10 @@ class WindowsProcess:
         return self._all_metrics.text()
 
     async def _probe(self) -> bool:
-        """Whether Postgres answers."""
+        """Whether Postgres answers, and has where to write."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS), self._pool.connection() as connection:
-                await connection.execute("SELECT")
+                await look(connection)
         except (TimeoutError, psycopg.Error):
             return False
         return True
@@ -232,6 +234,7 @@ async def _lags(app: faust.App, topic: str, unwritten: Unwritten) -> Mapping[int
 async def _crash_of(app: faust.App) -> None:
     """Faust goes on as if nothing were when a part of it has died: end, to be started again."""
     await app.wait_until_stopped()
+    logger.critical("Faust has stopped", exc_info=app.crash_reason)
     raise RuntimeError("Faust has stopped") from app.crash_reason
 
 

@@ -63,6 +63,11 @@ async def write(
         await connection.execute(_QUERIES["delete_hours"], {"oldest_hour": oldest_hour})
 
 
+async def look(connection: AsyncConnection[Any]) -> None:
+    """Raises psycopg's errors where nothing could be written."""
+    await connection.execute(_QUERIES["look"])
+
+
 def window_rows(windows: Mapping[WindowKey, Window], oldest_hour: int) -> Sequence[Row]:
     """Hour, lineage, node, kind and count of every node in hours that are kept, sorted."""
     return sorted(

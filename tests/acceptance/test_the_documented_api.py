@@ -16,6 +16,7 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 def test_a_fuzzer_finds_no_mismatch(stack: Stack, tmp_path: Path) -> None:
     stack.projector()
+    stack.billing()
     node = stack.api()
     run = subprocess.run(
         [

@@ -145,6 +145,22 @@ async def test_the_end_is_a_place_to_begin(subject: Subject) -> None:
         assert [(one.offset, one.value) for one in await _read(reader, 1)] == [(place.offset + 1, b"new")]
 
 
+async def test_offsets_at_a_time_are_those_of_the_first_record_appended_then_or_later(
+    subject: Subject,
+) -> None:
+    async with subject.reader() as reader:
+        assert await reader.offsets_at(0) == dict.fromkeys(range(subject.topic.partitions), 0)
+        for _ in range(3):
+            place = await subject.log.append(subject.topic.name, b"key", b"value")
+            await asyncio.sleep(0.005)
+        await reader.begin({})
+        times = [record.timestamp for record in await _read(reader, 3)]
+        assert len(set(times)) == 3
+        for at, offset in ((0, 0), (times[0], 0), (times[0] + 1, 1), (times[2], 2), (times[2] + 1, 3)):
+            nothing_elsewhere = dict.fromkeys(range(subject.topic.partitions), 0)
+            assert await reader.offsets_at(at) == {**nothing_elsewhere, place.partition: offset}
+
+
 async def test_positions_follow_what_was_read_up_to_the_end_offsets(subject: Subject) -> None:
     async with subject.reader() as reader:
         await reader.begin({})

@@ -28,6 +28,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/*/app.py",
         "services/*/schema.py",
         "services/api/read_models.py",
+        "services/api/windows_snapshot.py",
         "services/projector/database.py",
         "services/projector/keys.py",
         "services/projector/usage.py",

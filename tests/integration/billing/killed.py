@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -22,77 +22,84 @@ from tests.fakes import ManualTime
 #: In the order in which they come.
 STEPS = ("locked", "computed", "written", "settled", "sent one", "sent", "read back", "forgotten")
 
-Reached = Callable[[str], None]
-
 _READ_BACK = "SELECT EXISTS (SELECT FROM billing.outgoing JOIN billing.statement USING (lineage_id, month))"
 
 
 async def main(now: datetime, last_step: str) -> None:
     """Run billing at that time until the step is reached."""
-
-    def reached(step: str) -> None:
-        if step == last_step:
-            os.kill(os.getpid(), signal.SIGKILL)
+    steps = Steps(last_step)
 
     @asynccontextmanager
     async def books(database_url: str) -> AsyncIterator[PostgresBooks]:
         async with open_books(database_url) as found:
-            yield WatchedBooks(found, reached)
+            yield WatchedBooks(found, steps)
 
     settings, metrics = BillingSettings.from_environment(os.environ), BillingMetrics()
     closing = closing_of_months(settings, metrics, ManualTime(now).clock(), books)
 
     async def watched(opened: Opened, stopping: asyncio.Event) -> None:
-        await closing(Opened(opened.pool, WatchedLog(opened.log, reached)), stopping)
+        await closing(Opened(opened.pool, WatchedLog(opened.log, steps)), stopping)
 
     await Keeper(settings, books_of(settings, metrics, watched), metrics).run(asyncio.Event())
+
+
+class Steps:
+    """How far closing is. What a process does for one that died before it is none of its steps."""
+
+    def __init__(self, last: str) -> None:
+        self._last = last
+        self.has_settled = False
+
+    def reached(self, step: str) -> None:
+        is_own = self.has_settled or step in STEPS[: STEPS.index("settled")]
+        if step == self._last and is_own:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class WatchedBooks(PostgresBooks):
     """Books that tell how far closing is."""
 
-    def __init__(self, books: PostgresBooks, reached: Reached) -> None:
+    def __init__(self, books: PostgresBooks, steps: Steps) -> None:
         super().__init__(books._connection)
-        self._reached = reached
-        self._forgets_since_settled: int | None = None
+        self._steps = steps
+        self._forgets_since_settled = 0
 
     async def lock(self) -> bool:
         is_ours = await super().lock()
-        self._reached("locked")
+        self._steps.reached("locked")
         return is_ours
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[None]:
         async with super().snapshot():
             yield
-            self._reached("written")
-        self._reached("settled")
+            self._steps.reached("written")
+        self._steps.has_settled = True
+        self._steps.reached("settled")
 
     async def settle(self, statements: Sequence[Outgoing]) -> None:
-        self._reached("computed")
+        self._steps.reached("computed")
         await super().settle(statements)
-        self._forgets_since_settled = 0
 
     async def forget_read_back(self) -> int:
-        if self._forgets_since_settled is not None:
-            self._forgets_since_settled += 1
-            if self._forgets_since_settled > 1:  # the first is that before anything is sent
-                self._reached("sent")
-            row = await (await self._connection.execute(_READ_BACK)).fetchone()
-            if row is not None and row[0]:
-                self._reached("read back")
+        self._forgets_since_settled += self._steps.has_settled
+        if self._forgets_since_settled > 1:  # the first is that before anything is sent
+            self._steps.reached("sent")
+        row = await (await self._connection.execute(_READ_BACK)).fetchone()
+        if row is not None and row[0]:
+            self._steps.reached("read back")
         forgotten = await super().forget_read_back()
         if forgotten:
-            self._reached("forgotten")
+            self._steps.reached("forgotten")
         return forgotten
 
 
 class WatchedLog:
     """A log that tells when it has taken a statement."""
 
-    def __init__(self, log: EventLog, reached: Reached) -> None:
+    def __init__(self, log: EventLog, steps: Steps) -> None:
         self._log = log
-        self._reached = reached
+        self._steps = steps
 
     async def append(
         self,
@@ -102,7 +109,7 @@ class WatchedLog:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Position:
         position = await self._log.append(topic, key, value, headers)
-        self._reached("sent one")
+        self._steps.reached("sent one")
         return position
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 
@@ -14,7 +13,7 @@ from tests.billing_builders import FEBRUARY, JANUARY, MARCH, a_statement, an_hou
 from tests.builders import a_key_created, fresh_id
 from tests.fakes import ManualTime
 from tests.integration.billing.killed import STEPS
-from tests.integration.billing.world import World, eventually
+from tests.integration.billing.world import World, eventually, when_due
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +46,7 @@ async def test_use_that_is_told_after_closing_comes_once_as_an_adjustment_of_the
     created = a_key_created(monthly_prediction_limit=10)
     key_id = created.subject
     await world.append(created, an_hour(key_id, JANUARY, requests=8))
-    time = ManualTime(due_at(JANUARY))
+    time = when_due(JANUARY)
     async with world.billing(time):
         await world.statements_are((key_id, JANUARY))
         await world.append(an_hour(key_id, JANUARY, requests=13), an_hour(key_id, JANUARY, hour=9))
@@ -70,23 +69,23 @@ async def test_use_that_is_told_after_closing_comes_once_as_an_adjustment_of_the
 
 
 async def test_killed_at_every_step_and_restarted_each_month_has_one_statement(world: World) -> None:
-    """The lineages of a month are closed together; each process dies in another month at another step."""
+    """Each process dies at another step; after each there is one month more, and late use of all before."""
     lineages = [a_key_created(monthly_prediction_limit=2) for _ in range(3)]
     months = [JANUARY]
     while len(months) < len(STEPS):
         months.append(following(months[-1]))
     await world.append(*lineages)
-    for step, month in zip(STEPS, months, strict=True):
-        await world.append(*(an_hour(one.subject, month, requests=5) for one in lineages))
-        assert await world.killed_billing(due_at(month), step) == -signal.SIGKILL, step
-    places = [(one.subject, month) for one in lineages for month in months]
-    async with world.billing(ManualTime(due_at(months[-1]))):
-        found = await world.statements_are(*places)
-    assert len(found) == len(places)
-    assert {statement.total for statement in found.values()} == {Decimal("0.003")}
-    for key, times in Counter(key for key, _ in await world.sent()).items():
-        same = {value for other, value in await world.sent() if other == key}
-        assert len(same) == 1, f"{key} was sent {times} times, not always the same"
+    for number, step in enumerate(STEPS, start=1):
+        used = [(one.subject, month) for one in lineages for month in months[:number]]
+        await world.append(*(an_hour(lineage_id, month, requests=number) for lineage_id, month in used))
+        assert await world.killed_billing(due_at(months[number - 1]), step) == -signal.SIGKILL, step
+    async with world.billing(when_due(months[-1])):
+        found = await world.statements_are(*((one.subject, month) for one in lineages for month in months))
+    for one in lineages:
+        own = [statement for statement in found.values() if statement.lineage_id == one.subject]
+        assert sum(statement.total for statement in own) == Decimal("0.006") * len(months)
+        assert any(line.kind == "adjustment" for statement in own for line in statement.lines)
+    assert len(set(await world.sent())) == len(found), "what was sent again was not the same"
     await world.verified()
 
 
@@ -95,7 +94,7 @@ async def test_two_processes_that_close_at_once_send_one_statement_each(world: W
     await world.append(*lineages)
     await world.append(*(an_hour(one.subject, month) for one in lineages for month in (JANUARY, FEBRUARY)))
     places = [(one.subject, month) for one in lineages for month in (JANUARY, FEBRUARY)]
-    async with world.billing(ManualTime(due_at(FEBRUARY))), world.billing(ManualTime(due_at(FEBRUARY))):
+    async with world.billing(when_due(FEBRUARY)), world.billing(when_due(FEBRUARY)):
         await world.statements_are(*places)
     assert len(await world.sent()) == len(places)
 
@@ -113,7 +112,7 @@ async def test_what_nobody_understands_in_the_topics_is_passed(world: World) -> 
         (world.topics.lifecycle, created.subject.encode(), b"no event"),
     )
     await world.append(created, stranger, an_hour(created.subject, JANUARY), an_hour(fresh_id(), JANUARY))
-    async with world.billing(ManualTime(due_at(JANUARY))):
+    async with world.billing(when_due(JANUARY)):
         await world.statements_are((created.subject, JANUARY), (stranger.subject, JANUARY))
         await world.caught_up()
     assert await world.rows("SELECT count(*) FROM billing.statement") == [(2,)]
@@ -123,14 +122,13 @@ async def test_the_schema_dropped_comes_back_row_for_row_and_no_month_is_closed_
     lineages = [a_key_created(monthly_prediction_limit=3) for _ in range(5)]
     await world.append(*lineages, *(an_hour(one.subject, JANUARY, requests=9) for one in lineages))
     places = [(one.subject, JANUARY) for one in lineages]
-    async with world.billing(ManualTime(due_at(JANUARY))):
+    async with world.billing(when_due(JANUARY)):
         await world.statements_are(*places)
         await world.append(*(an_hour(one.subject, JANUARY, requests=10) for one in lineages))
         await world.caught_up()
     before, sent = await _rows(world), await world.sent()
-    # As if it had died between sending and reading back, and somebody had dropped the schema then.
     await world.rows("DROP SCHEMA billing CASCADE")
-    async with world.billing(ManualTime(due_at(JANUARY))):
+    async with world.billing(when_due(JANUARY)):
         await world.caught_up()
 
         async def is_rebuilt() -> bool:
@@ -142,9 +140,22 @@ async def test_the_schema_dropped_comes_back_row_for_row_and_no_month_is_closed_
     await world.verified()
 
 
+async def test_the_schema_dropped_between_sending_and_reading_back_closes_no_month_again(
+    world: World,
+) -> None:
+    lineages = [a_key_created() for _ in range(5)]
+    await world.append(*lineages, *(an_hour(one.subject, JANUARY) for one in lineages))
+    assert await world.killed_billing(due_at(JANUARY), "sent") == -signal.SIGKILL
+    await world.rows("DROP SCHEMA billing CASCADE")
+    async with world.billing(when_due(JANUARY)):
+        await world.statements_are(*((one.subject, JANUARY) for one in lineages))
+        await world.caught_up()
+    assert len(await world.sent()) == len(lineages)
+
+
 async def _rows(world: World) -> dict[str, set[str]]:
     tables = ("hour", "account", "statement", "statement_line", "price", "outgoing")
     return {
-        table: {row for (row,) in await world.rows(f"SELECT {table}::text FROM billing.{table}")}
+        table: {row for (row,) in await world.rows(f"SELECT row::text FROM billing.{table} AS row")}
         for table in tables
     }

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,11 +164,6 @@ class World:
 def when_due(month: date) -> ManualTime:
     """The first moment at which the month may be closed."""
     return ManualTime(due_at(month))
-
-
-def just_before(month: date) -> ManualTime:
-    """The last second at which it may not."""
-    return ManualTime(due_at(month) - timedelta(seconds=1))
 
 
 async def eventually(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
+from aiokafka.errors import TopicAuthorizationFailedError  # type: ignore[import-untyped]
 
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_log import KafkaEventLog, KafkaLogReader
@@ -159,6 +160,32 @@ async def test_end_offsets_are_told_while_a_read_waits(reader: KafkaLogReader) -
         await reader.end_offsets()
     assert asyncio.get_running_loop().time() - began < 1.0
     waiting.cancel()
+
+
+async def test_a_reader_whose_fetching_has_ended_goes_on_where_it_was(
+    reader: KafkaLogReader, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    """aiokafka never begins it again; once such a worker had to be started anew."""
+
+    async def fail() -> None:
+        raise TopicAuthorizationFailedError
+
+    offsets: list[int] = []
+    async with KafkaEventLog(kafka_settings) as log:
+        await reader.begin({})
+        await _append_some(log, topics.lifecycle, 3)
+        await _read_until(reader, lambda: len(offsets) == 3, offsets)
+        fetcher = reader._consumer._fetcher
+        fetcher._fetch_task.cancel()
+        await asyncio.wait({fetcher._fetch_task})
+        fetcher._fetch_task = asyncio.create_task(fail())
+        await asyncio.wait({fetcher._fetch_task})
+        await _append_some(log, topics.lifecycle, 2)
+
+        await _read_until(reader, lambda: len(offsets) == 5, offsets)
+
+    assert offsets == [0, 1, 2, 3, 4]
+    assert sum((await reader.end_offsets()).values()) == 5
 
 
 async def _append_some(log: KafkaEventLog, topic: Topic, count: int, size_bytes: int = 100) -> Position:

@@ -46,6 +46,17 @@ def tell(window, counter):
 rate_windows.merge = tell
 sys.exit(main(os.environ, "windows"))
 """
+#: A part of Faust dies, as its producer does of an error that no retry mends.
+CRASHING = """
+import os, sys
+import services.projector.rate_windows_process as process
+from services.projector.__main__ import main
+async def crash(app, topic, unwritten):
+    await app.crash(RuntimeError("on purpose"))
+    return {}
+process._lags = crash
+sys.exit(main(os.environ, "windows"))
+"""
 
 
 async def test_it_waits_for_the_schema_then_writes_counts_and_the_offsets_they_include(
@@ -90,6 +101,14 @@ async def test_what_cannot_be_handled_ends_the_process_and_is_counted_by_the_nex
     await eventually(lambda: world.has(counters), "the counter that nobody could handle")
 
 
+async def test_it_does_not_outlive_a_part_of_faust(windows_world: WindowsWorld) -> None:
+    await windows_world.make_schema()
+    process = windows_world.windows("-c", CRASHING)
+    await eventually(lambda: not process.is_running, "it to end")
+    assert process.exit_code in (1, 70)
+    assert process.says("RuntimeError: on purpose")
+
+
 async def test_sigterm_writes_the_last_counts_and_ends_cleanly(windows_world: WindowsWorld) -> None:
     world, counters = windows_world, [a_count(fresh_id(), 77)]
     await world.make_schema()
@@ -119,6 +138,7 @@ async def test_a_schema_made_anew_is_filled_again_also_when_nobody_was_there(
     _, positions = await world.seen()
 
     await world.execute("DROP SCHEMA projector CASCADE")
+    await eventually(lambda: not process.is_ready(), "it to be not ready")
     await world.make_schema()
     await eventually(lambda: world.has(counters), "every count again")
     assert (await world.seen())[1] == positions

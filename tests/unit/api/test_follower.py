@@ -294,6 +294,19 @@ async def test_a_log_that_turns_out_to_be_another_ends_the_follower(log: MemoryL
     worker.hasher.close()
 
 
+async def test_an_answer_that_is_no_record_is_waited_out(log: MemoryLog, tmp_path: Path) -> None:
+    """A missing right, say: validation goes on, and staleness tells."""
+    created = a_key_created()
+    reader = RefusedReader(log.reader(TOPIC))
+    async with following(build(tmp_path, reader, log)) as worker:
+        reader.refusals_left = 2
+        await append(log, created)
+
+        await eventually(lambda: worker.directory.get(created.data.key_id) is not None)
+
+    assert reader.refusals_left == 0
+
+
 async def test_a_start_without_an_answer_from_the_log_is_told(log: MemoryLog, tmp_path: Path) -> None:
     reader = UnsteadyReader(log.reader(TOPIC))
     reader.fall_silent()
@@ -348,6 +361,18 @@ class BrokenReader(UnsteadyReader):
 
     async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
         raise WrongLog("its head was deleted")
+
+
+class RefusedReader(UnsteadyReader):
+    """Is answered with errors, as often as told."""
+
+    refusals_left = 0
+
+    async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
+        if self.refusals_left:
+            self.refusals_left -= 1
+            raise LogUnavailable("not authorized")
+        return await super().read(max_records, 0.01)
 
 
 class MarkedReader(UnsteadyReader):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from events.asyncapi import EVENTS, EXAMPLE_CONSUMER, SCHEMAS, TOTALS, differences, documents, write
+from events.asyncapi import EVENTS, EXAMPLES, SCHEMAS, TOTALS, differences, documents, write
 from events.codec import Event, Total, decode, decode_total, encode
 from events.dead_letters import DeadLetter
 from events.envelope import CloudEvent, Envelope, Fact
@@ -133,10 +133,13 @@ def test_every_topic_says_what_is_in_it() -> None:
     assert all(channel["messages"] for channel in DOCUMENT["channels"].values())
 
 
-def test_the_consumer_of_hourly_totals_is_shown_whole_and_in_some_twenty_lines() -> None:
-    example = EXAMPLE_CONSUMER.read_text("utf-8")
-    assert example in DOCUMENT["channels"]["hourly_usage"]["description"]
-    assert len(example.splitlines()) <= 25
+@pytest.mark.parametrize(
+    ("channel", "example"), [("usage", "emit_usage.py"), ("hourly_usage", "hourly_totals.py")]
+)
+def test_the_examples_are_shown_whole_and_short_enough_to_copy(channel: str, example: str) -> None:
+    program = (EXAMPLES / example).read_text("utf-8")
+    assert program in DOCUMENT["channels"][channel]["description"]
+    assert len(program.splitlines()) < 30
 
 
 def test_every_reference_inside_the_document_leads_somewhere() -> None:

@@ -59,6 +59,14 @@ class TestRecord200:
         (event,) = await recorded(api.log)
         assert event.data.model_dump() == {**use, "key_id": key.key_id}
 
+    async def test_a_whole_number_is_one_however_it_is_written(
+        self, api: Surroundings, anyone: httpx.AsyncClient, key: Issued
+    ) -> None:
+        use = {**MINIMAL, "status_code": 200.0, "predictions_count": 3.0}
+
+        assert (await anyone.post(f"{USAGE}/{key.key_id}", json=use)).status_code == 200
+        assert (await recorded(api.log))[0].data.predictions_count == 3
+
     async def test_zero_is_a_response_time(
         self, api: Surroundings, anyone: httpx.AsyncClient, key: Issued
     ) -> None:
@@ -160,6 +168,7 @@ class TestRecord400:
             ("status_code", '"200"'),
             ("status_code", "200.5"),
             ("status_code", "true"),
+            ("status_code", "1e300"),
             ("status_code", "-1"),
             ("status_code", "1000"),
             ("status_code", "1" + "0" * 40),

@@ -1,0 +1,69 @@
+"""Every topic as outsiders see it: what is in it, and what they may do there. For the AsyncAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A property of `Topics`, what outsiders may do there, and a program of `examples/` that does it."""
+
+    topic: str
+    summary: str
+    messages: tuple[str, ...]
+    operations: Mapping[str, str] = field(default_factory=dict)
+    example: str | None = None
+
+
+LIFECYCLE = ("KeyCreated", "KeyRotated", "KeyRevoked")
+CHANNELS = (
+    Channel(
+        "lifecycle",
+        "The event store of keys. Read it from offset 0 and fold each lineage in order: `sequence` rises by "
+        "one; the first record of a sequence counts, later ones of the same sequence are ignored.",
+        LIFECYCLE,
+        {"auditLifecycle": "receive"},
+    ),
+    Channel(
+        "lifecycle_dead_letters",
+        "Records of keys.lifecycle that somebody has to look at.",
+        ("DeadLetter",),
+        {"reviewLifecycleDeadLetters": "receive"},
+    ),
+    Channel(
+        "usage",
+        "The event store of use. Services that serve requests for keys emit here; what is repeated under the "
+        "same key_id and id counts once. Partition with murmur2, as Kafka's Java client does.",
+        ("KeyUsed",),
+        {"emitUsage": "send", "auditUsage": "receive"},
+        "emit_usage.py",
+    ),
+    Channel(
+        "usage_dead_letters",
+        "Records of keys.usage that were not counted.",
+        ("DeadLetter",),
+        {"reviewUsageDeadLetters": "receive"},
+    ),
+    Channel(
+        "rate_counters",
+        "What each node has counted for a lineage in a clock hour: absolute, the highest of a node is right. "
+        "Between the platform's own processes.",
+        ("WindowCount",),
+    ),
+    Channel(
+        "hourly_usage",
+        "Absolute totals of each key and hour. Records may come again, late or out of turn: keep the highest "
+        "revision of each (key_id, hour), and the sums are exact, also after the platform was rebuilt.",
+        ("HourlyUsage",),
+        {"followHourlyUsage": "receive"},
+        "hourly_totals.py",
+    ),
+    Channel(
+        "statements",
+        "Closed months. The first record of a (lineage_id, month) is the statement; ignore later ones.",
+        ("StatementClosed",),
+        {"followStatements": "receive"},
+    ),
+)
