@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def run_bench(name: str, measure: Measure) -> None:
 def run(name: str, measure: Measure, *, quick: bool) -> None:
     """The same, told by a caller."""
     logging.basicConfig(level=logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the servers end with us
     cores = split_cores()
     generator = best_generator()
     report = Report(name, {**describe_machine(), "load_generator": generator.name}, quick)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -86,7 +86,8 @@ class UsageEmitter:
 
         What is emitted twice under the same key_id and `id` counts once; fresh ids are UUIDv7. `time` is
         when it was, now unless told. Cancelled while it waits for room, nothing was taken. Raises
-        `LogUnavailable` when the emitter is not open, pydantic's `ValidationError` for an absurd id.
+        `LogUnavailable` when the emitter is not open, pydantic's `ValidationError` for an id that is empty or
+        longer than 255 characters, or a time without a zone.
         """
         event = self._event(usage, id, time)
         await asyncio.sleep(0)  # room alone would let a caller's loop keep all others from running
@@ -140,7 +141,7 @@ class UsageEmitter:
 
     def _event(self, usage: Usage, event_id: str | None, time: datetime | None) -> KeyUsed:
         return KeyUsed(
-            id=event_id or str(uuid_utils.uuid7()),
+            id=str(uuid_utils.uuid7()) if event_id is None else event_id,
             source=self._source,
             subject=usage.key_id,
             time=time or datetime.now(UTC),
@@ -187,12 +188,10 @@ class UsageEmitter:
                 )
 
     async def _flush(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._close_seconds):
                 for lane in self._lanes:
                     await lane.join()
-        except TimeoutError:
-            return
 
     def _give_up(self) -> None:
         """Count what is left as lost, and let those who wait for room find the emitter closed."""

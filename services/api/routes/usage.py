@@ -49,13 +49,19 @@ class ReportRoute(GuardedRoute):
         return state.usage_tokens
 
 
-def reporter(request: Request) -> Requester:
+# Dependencies that are no coroutines take a thread for each request.
+async def opened(request: Request) -> State:
+    """What the lifespan has opened."""
+    return state_of(request)
+
+
+async def reporter(request: Request) -> Requester:
     """Somebody who reports usage; with a token, one that we know."""
     actor = "usage" if state_of(request).usage_tokens is None else "usage-token"
     return Requester(actor, correlation_id(request))
 
 
-def idempotency_key(
+async def idempotency_key(
     request: Request,
     given: Annotated[
         IdempotencyKey | None,
@@ -68,7 +74,7 @@ def idempotency_key(
     return given
 
 
-Opened = Annotated[State, Depends(state_of)]
+Opened = Annotated[State, Depends(opened)]
 By = Annotated[Requester, Depends(reporter)]
 
 reports = APIRouter(

@@ -15,7 +15,7 @@ import pytest
 from events.codec import decode
 from events.emitter import UsageEmitter
 from events.errors import UsageNotDelivered
-from events.kafka_log import KafkaLogReader
+from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.settings import KafkaSettings
 from events.topics import Topics
 from events.usage import KeyUsed
@@ -24,8 +24,9 @@ from tests.builders import fresh_id, some_usage
 
 pytestmark = pytest.mark.anyio
 
-#: Longer than a request to a silent broker may take, so that appends fail and are tried again.
 OUTAGE_SECONDS = 12
+#: Shorter than the outages, so that appends fail, and are tried again.
+APPEND_SECONDS = 5
 EVENTS_PER_SECOND = 1000
 CAPACITY = 10_000
 BEAT_SECONDS = 0.01
@@ -74,8 +75,9 @@ async def test_a_broker_that_is_paused_and_killed_loses_nothing_that_was_taken(
     shaken_kafka: EmbeddedKafka, shaken_settings: KafkaSettings, shaken_topics: Topics
 ) -> None:
     """Each key's events stay in order, memory is bounded, and the service's event loop goes on."""
+    log = KafkaEventLog(shaken_settings, timeout_seconds=APPEND_SECONDS)
     async with (
-        UsageEmitter(shaken_settings, shaken_topics, source="urn:test", actor="test") as emitter,
+        UsageEmitter(shaken_settings, shaken_topics, source="urn:test", actor="test", log=log) as emitter,
         working(Service(emitter)) as service,
     ):
         await until(lambda: emitter.sent > EVENTS_PER_SECOND)

@@ -37,6 +37,8 @@ class Counting:
         self.database_url = database_url
         self.topics = Topics.from_environment({})
         self.lifecycle_ends: Mapping[int, int] = {}
+        #: Created at the moment when somebody asks where the topic ends.
+        self.created_meanwhile: KeyCreated | None = None
         self._projection = UsageProjection(self.topics, self._ends)
 
     async def begin_anew(self, *keys: KeyCreated) -> None:
@@ -83,4 +85,6 @@ class Counting:
         return row[0] if row else None
 
     async def _ends(self) -> Mapping[int, int]:
+        if self.created_meanwhile is not None:
+            await self.create(self.created_meanwhile)
         return self.lifecycle_ends

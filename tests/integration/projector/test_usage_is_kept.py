@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,19 @@ from functools import partial
 
 import pytest
 
+from events.clock import Clock
 from events.codec import decode_total, encode
 from events.kafka_cluster import end_offsets
+from events.kafka_log import KafkaEventLog
+from events.keeper.database import new_pool
+from events.keeper.process import Opened
 from events.keys import KeyCreated
 from events.log import Record
+from events.topics import LogSettings
 from events.totals import WindowCount
 from events.usage import KeyUsed
+from services.projector.hourly import HourlyPublisher
+from services.projector.published import PublishedProjection
 from services.projector.usage import UsageProjection
 from tests.builders import a_key_created, some_usage
 from tests.integration.projector.counting import TABLES
@@ -91,7 +99,34 @@ async def test_a_publisher_that_was_paused_and_replaced_leaves_the_last_records_
     paused.resume()
     # Whatever it had in hand comes now; these come for certain.
     await world.append_raw([(record.key, record.value) for record in stale], world.topics.hourly_usage)
-    await eventually(partial(_last_records_are_right, world), "the last records to be right", 10)
+    await eventually(partial(_last_records_are_right, world), "the last records to be right", 15)
+
+
+async def test_nothing_is_published_before_the_topic_was_read_back(world: World) -> None:
+    """After a rebuild it has all of it already: whoever sends first would say everything again."""
+    key = a_key_created()
+    await world.append([key])
+    async with world.runner():
+        await world.caught_up(1)
+    await world.append_usage([some_usage(key_id=key.subject, time=_now())])
+    async with world.runner(_usage_projection(world)):
+        await eventually(partial(_has_applied, world, 1), "the use")
+    settings = LogSettings.from_environment(world.environment())
+    publisher, stopping = HourlyPublisher(settings, Clock(), world.metrics), asyncio.Event()
+    async with new_pool(world.database_url, "projector") as pool, KafkaEventLog(world.kafka) as log:
+        opened = Opened(pool, log)
+        assert await publisher.publish(opened) == 1
+        await world.execute("UPDATE projector.usage_unpublished SET taken_until = NULL")
+        working = asyncio.create_task(publisher.work(opened, stopping))
+        await asyncio.wait([working], timeout=1)
+        assert len(await world.read(world.topics.hourly_usage)) == 1
+        async with world.runner(PublishedProjection(world.topics)):
+            await world.append_usage([some_usage(key_id=key.subject, time=_now())])
+            async with world.runner(_usage_projection(world)):
+                await world.uses_settled(2)
+        stopping.set()
+        await asyncio.wait_for(working, 1)
+    assert len(await world.read(world.topics.hourly_usage)) == 2
 
 
 async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world: World) -> None:
@@ -117,12 +152,7 @@ async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world:
     right = [use(time=_now() - timedelta(days=34)), use(time=_now() + timedelta(minutes=55))]
     places = await world.append_raw([(record_key, value) for value in wrong.values()], world.topics.usage)
     await world.append_usage(right)
-
-    async def lifecycle_ends() -> Mapping[int, int]:
-        ends = await end_offsets(world.kafka, [world.topics.lifecycle])
-        return {partition: end for (_, partition), end in ends.items()}
-
-    async with world.runner(UsageProjection(world.topics, lifecycle_ends)):
+    async with world.runner(_usage_projection(world)):
         await eventually(partial(_has_applied, world, len(wrong) + 2), "all uses")
     assert await world.value("SELECT sum(requests)::int FROM projector.usage_hour") == 2
     letters = {_place(letter): letter for letter in await world.read(world.topics.usage_dead_letters)}
@@ -131,6 +161,14 @@ async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world:
         letter = letters[place.topic, place.partition, place.offset]
         assert error in _headers(letter)["error"]
         assert (letter.key, letter.value) == (record_key, value)
+
+
+def _usage_projection(world: World) -> UsageProjection:
+    async def lifecycle_ends() -> Mapping[int, int]:
+        ends = await end_offsets(world.kafka, [world.topics.lifecycle])
+        return {partition: end for (_, partition), end in ends.items()}
+
+    return UsageProjection(world.topics, lifecycle_ends)
 
 
 def _uses(keys: Sequence[KeyCreated], number: int) -> list[KeyUsed]:

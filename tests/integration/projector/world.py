@@ -100,13 +100,14 @@ class World:
             await prepare_schema(connection, projector_schema())
         stopping = asyncio.Event()
         async with new_pool(self.database_url, "projector") as pool, KafkaEventLog(self.kafka) as log:
+            runs = projection or KeysProjection(self.topics)
             runner = ProjectionRunner(
                 self.kafka,
                 pool,
                 log,
-                projection or KeysProjection(self.topics),
-                f"{self.topics.prefix}in-process",
-                self.metrics.of("keys"),
+                runs,
+                f"{self.topics.prefix}in-process.{runs.name}",
+                self.metrics.of(runs.name),
             )
             running = asyncio.create_task(runner.run(stopping))
             try:

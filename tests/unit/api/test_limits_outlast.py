@@ -13,13 +13,16 @@ from events.log import Record
 from events.memory_log import MemoryLog
 from events.totals import WindowCount
 from services.api import window_publisher
+from services.api.metrics import Metrics
 from services.api.rate_windows import HOUR_SECONDS
+from services.api.window_follower import WindowFollower
 from tests.builders import fresh_id
 from tests.fakes import ManualTime
 from tests.unit.api.callers import VALIDATE, Issued, a_key, bearer
 from tests.unit.api.running import NOW, Surroundings, running
+from tests.unit.api.test_rate_windows import a_key as a_key_with
 from tests.unit.api.workers import eventually
-from tests.window_fakes import COUNTERS, MemoryWindows, append_count, counts_in
+from tests.window_fakes import COUNTERS, MemoryWindows, a_view_of_windows, append_count, counts_in
 
 pytestmark = pytest.mark.anyio
 
@@ -127,7 +130,9 @@ async def test_without_the_log_a_worker_decides_by_what_it_knows_and_tells_later
     async with running(tmp_path, log=log, time=time) as api:
         key = await issued(api, 10)
         api.appends.is_away = True
+        attempts = api.appends.attempts
         assert await statuses(api, key, 11) == [200] * 10 + [429]
+        await eventually(lambda: api.appends.attempts > attempts)
         assert await published(log, key) == 0
 
         api.appends.is_away = False
@@ -150,6 +155,32 @@ async def test_nodes_hear_of_each_other(log: MemoryLog, time: ManualTime, tmp_pa
                 await asyncio.sleep(0.01)
 
         assert await statuses(other, key, 5) == [200] * 4 + [429]
+
+
+async def test_workers_of_one_node_need_no_log_for_that(
+    log: MemoryLog, time: ManualTime, tmp_path: Path
+) -> None:
+    async with running(tmp_path, log=log, time=time) as one:
+        key = await issued(one, 10)
+        one.appends.is_away = True
+        async with running(tmp_path, log=log, time=time) as other:
+            assert await statuses(one, key, 6) == [200] * 6
+            assert await statuses(other, key, 5) == [200] * 4 + [429]
+
+
+async def test_a_worker_listens_only_once_it_knows_all_that_was_counted_before(
+    log: MemoryLog, time: ManualTime
+) -> None:
+    windows, snapshots, lineage_id = a_view_of_windows(), MemoryWindows(log), fresh_id()
+    for count in range(1, 8):
+        await append_count(log, a_count(Issued("", lineage_id), count, "elsewhere"))
+    snapshots.is_away = True
+    reader = log.reader(COUNTERS)
+
+    await WindowFollower(reader, windows, snapshots, time.clock(), Metrics()).start()
+
+    assert reader.positions() == await reader.end_offsets()
+    assert windows.remaining(a_key_with(10, lineage_id), NOW.timestamp()) == 3
 
 
 async def test_a_key_whose_use_is_only_reported_is_limited(

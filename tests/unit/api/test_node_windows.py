@@ -64,6 +64,14 @@ def test_the_next_hour_begins_with_nothing(tmp_path: Path) -> None:
     assert [one.admits(at=BEGIN + HOUR_SECONDS) for _ in range(7)] == [True] * 6 + [False]
 
 
+def test_what_a_neighbour_counted_an_hour_ago_says_nothing_of_this_one(tmp_path: Path) -> None:
+    one, other = neighbours(tmp_path)
+    assert [one.admits() for _ in range(10)] == [True] * 10
+    one.admits(10, fresh_id(), at=BEGIN + HOUR_SECONDS)
+
+    assert [other.admits(at=BEGIN + HOUR_SECONDS) for _ in range(11)] == [True] * 10 + [False]
+
+
 def test_what_a_dead_neighbour_has_counted_stays_counted(tmp_path: Path) -> None:
     one, other = neighbours(tmp_path)
     for _ in range(10):
@@ -87,6 +95,21 @@ def test_who_takes_a_seat_over_does_not_pass_for_its_predecessor(tmp_path: Path)
     assert [other.admits() for _ in range(3)] == [True] * 3
     assert [successor.admits() for _ in range(8)] == [True] * 7 + [False]
     assert not other.admits()
+
+
+def test_what_a_successor_counts_comes_on_top_of_what_its_predecessor_had(tmp_path: Path) -> None:
+    """Even before anybody has looked around."""
+    one, other = neighbours(tmp_path)
+    for _ in range(6):
+        one.admits()
+    assert other.admits()
+    one.node.leave()
+
+    successor = Neighbour(tmp_path, f"{7:032x}")
+    assert successor.admits()
+    assert successor.admits()
+
+    assert [other.admits() for _ in range(2)] == [True, False]
 
 
 def test_more_lineages_than_a_table_holds_are_counted_by_each_worker_alone(

@@ -263,7 +263,10 @@ def test_hours_that_are_over_are_forgotten_a_part_at_a_time(desk: Desk) -> None:
     desk.publishes()
     windows = desk.windows
 
+    kept = []
     for _ in range(5):
         windows.sweep(BEGIN + HOUR_SECONDS, most=10)
+        kept.append(sum(map(len, windows._over)))
 
+    assert kept == [20, 10, 0, 0, 0]
     assert (len(windows), windows.unpublished(), windows._over) == (0, [], [])

@@ -82,16 +82,28 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         "an-admin-token-0123456789,short",
     ],
 )
-def test_a_short_default_or_unspeakable_token_is_refused(token: str) -> None:
-    (problem,) = problems(ADMIN_TOKEN=token)
+@pytest.mark.parametrize("name", ["ADMIN_TOKEN", "USAGE_TOKEN"])
+def test_a_short_default_or_unspeakable_token_is_refused(name: str, token: str) -> None:
+    (problem,) = problems(**{name: token})
 
-    assert problem.startswith("ADMIN_TOKEN")
+    assert problem.startswith(name)
 
 
 def test_several_tokens_are_separated_by_commas() -> None:
     tokens = settings(ADMIN_TOKEN="an-admin-token-0123456789, another-token-9876543210").admin_tokens
 
     assert tokens == ("an-admin-token-0123456789", "another-token-9876543210")
+
+
+def test_without_a_usage_token_none_is_asked_for() -> None:
+    """One that is set to nothing is a mistake, not an open door."""
+    assert settings().usage_tokens is None
+    (problem,) = problems(USAGE_TOKEN="")
+    assert problem.startswith("USAGE_TOKEN")
+
+    tokens = settings(USAGE_TOKEN="a-usage-token-0123456789,another-token-9876543210")
+    assert tokens.usage_tokens == ("a-usage-token-0123456789", "another-token-9876543210")
+    assert "0123456789" not in repr(tokens)
 
 
 def test_several_peppers_are_separated_by_commas_newest_first() -> None:

@@ -156,24 +156,26 @@ async def test_what_is_not_read_back_is_sent_again_unchanged(
 async def test_bytes_that_a_dead_process_has_settled_are_sent_as_they_are(
     log: MemoryLog, metrics: BillingMetrics
 ) -> None:
-    opened = books([an_hour(fresh_id(), JANUARY)])
-    found = BooksInMemory(log, opened)
-    settled = Outgoing(Closed(JANUARY, opened.account.lineage_id), b"what it has settled")
+    found = BooksInMemory(log)
+    settled = Outgoing(Closed(JANUARY, fresh_id()), b"what it has settled")
     await found.settle([settled])
     await a_closing(log, metrics).look(found)
     assert await sent(log) == [(settled.record_key, settled.value)]
 
 
 async def test_a_statement_that_no_record_takes_is_left_out_and_the_others_are_closed(
-    log: MemoryLog, metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
+    log: MemoryLog,
+    metrics: BillingMetrics,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A lineage of 60 keys, each used in every hour of the month."""
+    """As one of sixty keys would be, each used in every hour of a month."""
+    monkeypatch.setattr(closing, "LARGEST_STATEMENT_BYTES", 1500)
     lineage_id, other = fresh_id(), fresh_id()
     large = books(
         [
-            an_hour(key_id, JANUARY.replace(day=day), hour=hour, lineage_id=lineage_id, requests=12_345)
-            for key_id in [fresh_id() for _ in range(60)]
-            for day in range(1, 32)
+            an_hour(key_id, JANUARY, hour=hour, lineage_id=lineage_id)
+            for key_id in [fresh_id() for _ in range(4)]
             for hour in range(24)
         ]
     )

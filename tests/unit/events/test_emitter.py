@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from events import waiting
 from events.codec import decode
@@ -123,6 +124,21 @@ async def test_id_and_time_are_those_of_the_caller(world: World, way: str) -> No
             assert emitter.offer(some_usage().data, id="request-1", time=time)
     [event] = await world.events()
     assert (event.id, event.time) == ("request-1", time)
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [{"id": ""}, {"id": "x" * 256}, {"time": CREATED_AT.replace(tzinfo=None)}],
+    ids=["empty", "long", "no zone"],
+)
+async def test_an_absurd_id_or_time_is_refused_and_takes_no_room(world: World, absurd: Any) -> None:
+    async with world.emitter(capacity=1) as emitter:
+        with pytest.raises(ValidationError):
+            await emitter.emit(some_usage().data, **absurd)
+        with pytest.raises(ValidationError):
+            emitter.offer(some_usage().data, **absurd)
+        assert emitter.offer(some_usage().data)
+    assert emitter.sent == 1
 
 
 async def test_every_event_arrives_in_the_order_of_its_key_whatever_fails(failing: World) -> None:

@@ -18,10 +18,11 @@ from pydantic import ValidationError
 from events.codec import Total, decode, decode_total, encode
 from events.errors import UnreadableRecord
 from events.totals import hour_text
-from tests.builders import fresh_id, some_usage
+from tests.builders import some_usage
 from tests.totals import HOUR, a_statement_closed, a_statement_line, a_window_count, some_hourly_usage
 
 HOURLY, COUNT, CLOSED = some_hourly_usage(), a_window_count(), a_statement_closed()
+ANOTHER = "00000000-0000-7000-8000-000000000000"
 TOTALS: list[Total] = [HOURLY, COUNT, CLOSED]
 
 every_total = pytest.mark.parametrize("total", TOTALS, ids=lambda total: type(total).__name__)
@@ -111,6 +112,7 @@ def test_an_unknown_field_is_refused_when_writing_and_ignored_when_reading(
         (HOURLY, ["data", "compute_us"], 2**63),
         (HOURLY, ["data", "requests"], 0),
         (HOURLY, ["data", "revision"], 0),
+        (HOURLY, ["data", "hour"], "2026-01-31T23:30:00Z"),
         (HOURLY, ["data", "hour"], "2026-01-31T23:00:01Z"),
         (HOURLY, ["data", "hour"], 1769900400),
         (HOURLY, ["data", "service_id"], "a\x00b"),
@@ -119,7 +121,7 @@ def test_an_unknown_field_is_refused_when_writing_and_ignored_when_reading(
         (COUNT, ["hour"], "491591"),
         (COUNT, ["count"], -1),
         (COUNT, ["last_used"], {"not a key": 1}),
-        (COUNT, ["last_used"], {fresh_id(): 2**53}),
+        (COUNT, ["last_used"], {ANOTHER: 2**53}),
         (CLOSED, ["data", "total"], 0.498),
         (CLOSED, ["data", "total"], 1),
         (CLOSED, ["data", "total"], "1e3"),
@@ -129,7 +131,7 @@ def test_an_unknown_field_is_refused_when_writing_and_ignored_when_reading(
         (CLOSED, ["data", "lines", 0, "requests"], 2**63),
         (CLOSED, ["data", "month"], "2026-13"),
         (CLOSED, ["data", "currency"], "EUR"),
-        (CLOSED, ["data", "revisions"], {fresh_id(): {"2026-01-31 23": 1}}),
+        (CLOSED, ["data", "revisions"], {ANOTHER: {"2026-01-31 23": 1}}),
     ],
     ids=lambda value: repr(value)[:40] if not isinstance(value, Total) else type(value).__name__,
 )
@@ -147,7 +149,7 @@ def test_what_no_reader_could_keep_is_no_total(total: Total, path: list[Any], va
     ],
 )
 def test_a_total_that_names_two_for_one_is_no_total(total: Total, path: list[str]) -> None:
-    assert _reason(_bytes(total, path, fresh_id())) == f"{total.type}: value_error"
+    assert _reason(_bytes(total, path, ANOTHER)) == f"{total.type}: value_error"
 
 
 @pytest.mark.parametrize(

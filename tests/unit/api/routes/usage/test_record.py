@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -318,9 +319,10 @@ class TestRecord503:
         monkeypatch.setattr(usage_commands, "RECORD_DEADLINE_SECONDS", 0.05)
         api.appends.hold()
 
-        answer = await anyone.post(
-            f"{USAGE}/{key.key_id}", json=MINIMAL, headers={"Idempotency-Key": "request-1"}
-        )
+        async with asyncio.timeout(1):
+            answer = await anyone.post(
+                f"{USAGE}/{key.key_id}", json=MINIMAL, headers={"Idempotency-Key": "request-1"}
+            )
 
         assert (answer.status_code, answer.json()["idempotency_key"]) == (503, "request-1")
         api.appends.let_through()
