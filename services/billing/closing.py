@@ -53,7 +53,7 @@ class Closing:
         self._prices = prices
         self._ends: Ends = {}
         self._refused: set[Closed] = set()
-        self._unknown: frozenset[str] = frozenset()
+        self._strangers: set[str] = set()
 
     async def look(self, books: Books) -> None:
         """Close all that is due, months in order; nothing while somebody else does.
@@ -63,20 +63,27 @@ class Closing:
         if not await books.lock():
             return
         await self._deliver(books)
-        while await self._find_due(books) and await self._have_caught_up(books):
-            if not await self._close(books, await self._find_due(books)):
-                break
+        while any(await self._find_due(books)) and await self._have_caught_up(books):
+            due, strangers = await self._find_due(books)
+            self._tell(strangers)
+            if not await self._close(books, due):
+                return
 
-    async def _find_due(self, books: Books) -> Sequence[Closed]:
-        """What can be closed now, each lineage's next month only."""
+    async def _find_due(self, books: Books) -> tuple[Sequence[Closed], Sequence[str]]:
+        """What can be closed now, each lineage's next month only; and lineages that seem to be unknown.
+
+        Neither is sure before all that the topics hold was read. What was told already is left out.
+        """
         month = last_due(self._clock.now())
         known, unknown = await books.due(end_of(month))
-        self._tell_unknown(frozenset(unknown))
         found = ((due.next_month(month), due.lineage_id) for due in known)
         due = sorted(Closed(month, lineage_id) for month, lineage_id in found if month is not None)
         self._metrics.statements_due.set(len(due))
         self._metrics.months_due.set(len({closed.month for closed in due}))
-        return [closed for closed in due if closed not in self._refused]
+        return (
+            [closed for closed in due if closed not in self._refused],
+            [lineage_id for lineage_id in unknown if lineage_id not in self._strangers],
+        )
 
     async def _have_caught_up(self, books: Books) -> bool:
         """Whether the projections have soon passed all that the topics hold now."""
@@ -144,11 +151,11 @@ class Closing:
             logger.info("closed %d statements", statements)
         return statements
 
-    def _tell_unknown(self, lineage_ids: frozenset[str]) -> None:
-        for lineage_id in sorted(lineage_ids - self._unknown):
+    def _tell(self, strangers: Sequence[str]) -> None:
+        for lineage_id in strangers:
             logger.warning("lineage %s has use, and nobody has created it: not billed", lineage_id)
-        self._unknown = lineage_ids
-        self._metrics.unknown_lineages.set(len(lineage_ids))
+        self._strangers.update(strangers)
+        self._metrics.unknown_lineages.set(len(self._strangers))
 
 
 def _encoded(statement: StatementClosed) -> bytes:

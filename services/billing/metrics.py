@@ -39,7 +39,7 @@ class BillingMetrics(Metrics):
         )
         self.unknown_lineages = Gauge(
             "billing_unknown_lineages",
-            "Lineages with use that is due, and that nobody has created: they are not billed.",
+            "Lineages with use that was due, and that nobody had created: they are not billed.",
             registry=self.registry,
         )
         self.refused_statements = Gauge(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,9 @@ LifecycleEnds = Callable[[], Awaitable[Mapping[int, int]]]
 
 #: Postgres ends a transaction that is idle for 8 s.
 ENDS_TIMEOUT_SECONDS = 4.0
+#: Longer than keys lag behind in quiet times; a rebuild is waited for outside of the transaction.
+PATIENCE_SECONDS = 1.0
+POLL_SECONDS = 0.02
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,17 +74,24 @@ class UsageProjection:
         return found
 
     async def _see_every_creation(self, connection: AsyncConnection[Any]) -> None:
-        """Raises `LogUnavailable` unless every key is here that the log has by now."""
+        """Wait until every key is here that the log has by now. Raises `LogUnavailable` after a second."""
         try:
             async with asyncio.timeout(ENDS_TIMEOUT_SECONDS):
                 ends = await self._lifecycle_ends()
         except TimeoutError:
             raise LogUnavailable(f"{self._lifecycle} does not say where it ends") from None
+        # For these very ends: while keys are created all the time, the next ones would be too far as well.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while behind := await self._behind(connection, ends):
+            if time.monotonic() > deadline:
+                raise LogUnavailable(f"keys are not there yet from {self._lifecycle}/{min(behind)}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _behind(self, connection: AsyncConnection[Any], ends: Mapping[int, int]) -> Sequence[int]:
+        """The partitions of keys.lifecycle that Postgres has not passed up to there."""
         cursor = await connection.execute(_KEYS_QUERIES["positions"], {"topic": self._lifecycle})
         positions: dict[int, int] = dict(await cursor.fetchall())
-        behind = [partition for partition, end in ends.items() if positions.get(partition, 0) < end]
-        if behind:
-            raise LogUnavailable(f"keys are not there yet from {self._lifecycle}/{min(behind)}")
+        return [partition for partition, end in ends.items() if positions.get(partition, 0) < end]
 
 
 async def _find_lineages(connection: AsyncConnection[Any], key_ids: Collection[str]) -> Mapping[str, str]:

@@ -11,19 +11,25 @@ import pytest
 from psycopg import AsyncConnection, sql
 
 from events.codec import encode
+from events.log import Position
+from events.memory_log import MemoryLog
 from events.topics import Topics
 from events.totals import HourlyUsage
+from services.billing import closing
 from services.billing.accounts import AccountsProjection
-from services.billing.books import PostgresBooks
+from services.billing.books import PostgresBooks, open_books
+from services.billing.closing import Closing
 from services.billing.drafting import draft
 from services.billing.ledger import LedgerProjection
-from services.billing.months import end_of, month_of
-from services.billing.ports import Closed
+from services.billing.metrics import BillingMetrics
+from services.billing.months import due_at, end_of, month_of
+from services.billing.ports import Closed, Ends
 from services.billing.prices import price_of
 from services.billing.rating import rate
 from services.billing.statements import StatementsProjection
 from tests.billing_builders import FEBRUARY, JANUARY, a_statement, an_hour, record_of, use_of
-from tests.builders import a_key_created, fresh_id, lifecycle_record
+from tests.builders import StoredRecord, a_key_created, fresh_id, lifecycle_record
+from tests.fakes import ManualTime
 
 pytestmark = pytest.mark.anyio
 
@@ -125,3 +131,54 @@ async def test_statements_that_are_read_before_the_ledger_leave_nothing_due(
     assert await books.due(end_of(FEBRUARY)) == ([], [])
     await _apply(connection, [an_hour(hour.subject, JANUARY, requests=8)])
     assert await books.due(end_of(JANUARY)) == ([], [hour.subject])
+
+
+class AppliedLog(MemoryLog):
+    """A log of statements whose projection has passed each of them as soon as it is appended."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        super().__init__()
+        self._connection = connection
+        self.keys: list[bytes | None] = []
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
+        position = await super().append(topic, key, value, headers)
+        self.keys.append(key)
+        record = StoredRecord(topic, position.partition, position.offset, key=key, value=value)
+        await StatementsProjection(TOPICS, _nobody).apply(self._connection, [record])
+        return position
+
+
+async def test_no_month_is_closed_before_every_statement_that_the_log_holds_is_read(
+    connection: AsyncConnection[Any], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is filled again before the statements are, which one lineage has and the other has not."""
+    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.1)
+    closed, still_open = (a_key_created() for _ in range(2))
+    accounts = [lifecycle_record(one) for one in (closed, still_open)]
+    await AccountsProjection(TOPICS, _nobody).apply(connection, accounts)
+    await _apply(connection, [an_hour(one.subject, JANUARY) for one in (closed, still_open)])
+
+    async def ends() -> Ends:
+        return {(TOPICS.statements.name, 3): 1, (TOPICS.statements.name, 4): 0}
+
+    log = AppliedLog(connection)
+    time = ManualTime(due_at(JANUARY))
+    looking = Closing(log, TOPICS.statements.name, ends, time.clock(), BillingMetrics())
+    async with open_books(database_url) as books:
+        await looking.look(books)
+    assert log.keys == []
+    statement = a_statement(lineage_id=closed.subject, requests=1)
+    await StatementsProjection(TOPICS, _nobody).apply(connection, [record_of(statement)])
+    await connection.execute(
+        "INSERT INTO billing.projection_offset VALUES ('statements', %s, 3, 1, 0)", (TOPICS.statements.name,)
+    )
+    async with open_books(database_url) as books:
+        await looking.look(books)
+    assert log.keys == [f"{still_open.subject}/2026-01".encode()]

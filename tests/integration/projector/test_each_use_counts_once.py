@@ -112,12 +112,13 @@ async def test_a_use_waits_while_keys_are_behind_and_is_unknown_when_they_are_no
     counting.lifecycle_ends = {3: 8}
     with pytest.raises(LogUnavailable, match="keys are not there yet"):
         await counting.apply(records)
+    waiting = asyncio.create_task(counting.apply(records))
     await counting.create(key)
     async with counting.connection() as connection:
         await connection.execute(
             "INSERT INTO projector.projection_offset VALUES ('keys', 'keys.lifecycle', 3, 8, 1)"
         )
-    (letter,) = await counting.apply(records)
+    (letter,) = await waiting
     assert (letter.reason, letter.record.offset) == ("unknown key", 1)
     assert stranger.subject in letter.error
     assert await counting.value(REQUESTS) == 1

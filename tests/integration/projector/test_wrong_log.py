@@ -56,7 +56,7 @@ async def test_an_offset_that_the_log_does_not_have_is_refused_never_reset(world
 
 async def test_a_log_that_turns_wrong_stops_projecting_until_it_is_repaired(world: World) -> None:
     process = world.projector(LOG_CHECK_SECONDS="0.2")
-    await eventually(lambda: len(process.samples("projector_lag_records")) == 12, "all partitions")
+    await eventually(lambda: len(process.samples("projector_lag_records")) == 3 * 12, "all partitions")
     await _set_retention(world, WEEK_MS)
     await eventually(lambda: process.says("stopped projecting"), "it to notice")
     assert not process.is_ready()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -155,15 +156,14 @@ class TestLiving:
         self, log: MemoryLog, tmp_path: Path, signals: list[int], caplog: pytest.LogCaptureFixture
     ) -> None:
         """Its lifespan ends with the error, from which the process knows that it has failed."""
-        with pytest.raises(WrongLog):
-            async with running(tmp_path, log=log) as api:
+        async with ended_by(WrongLog), running(tmp_path, log=log) as api:
 
-                async def read(*_: object, **__: object) -> object:
-                    raise WrongLog("its head was deleted")
+            async def read(*_: object, **__: object) -> object:
+                raise WrongLog("its head was deleted")
 
-                api.reader.read = read  # type: ignore[method-assign, assignment]
-                await append(log, a_key_created())
-                await eventually(lambda: signals == [signal.SIGTERM])
+            api.reader.read = read  # type: ignore[method-assign, assignment]
+            await append(log, a_key_created())
+            await eventually(lambda: signals == [signal.SIGTERM])
         assert "can't go on" in caplog.text
         assert list(api.state.node.living()) == []
 
@@ -173,13 +173,12 @@ class TestLiving:
         parent = Parent()
         monkeypatch.setattr(app, "WATCH_PARENT_SECONDS", 0.001)
         monkeypatch.setattr("multiprocessing.parent_process", lambda: parent)
-        with pytest.raises(RuntimeError, match="parent"):
-            async with running(tmp_path):
-                await eventually(lambda: parent.asked > 3)
-                assert signals == []
+        async with ended_by(RuntimeError), running(tmp_path):
+            await eventually(lambda: parent.asked > 3)
+            assert signals == []
 
-                parent.lives = False
-                await eventually(lambda: signals == [signal.SIGTERM])
+            parent.lives = False
+            await eventually(lambda: signals == [signal.SIGTERM])
 
     async def test_a_log_that_changes_later_is_told_by_ready_and_validation_goes_on(
         self, log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -209,6 +208,13 @@ class TestStopping:
             assert len(list(node.living())) == 1
 
         assert list(node.living()) == []
+
+
+@asynccontextmanager
+async def ended_by(error: type[Exception]) -> AsyncIterator[None]:
+    """What runs within ends with that error, and not before its time."""
+    with pytest.raises(error):
+        yield
 
 
 async def until(client: httpx.AsyncClient, *, log_is_ours: bool) -> None:

@@ -188,12 +188,19 @@ async def test_a_statement_that_no_record_takes_is_left_out_and_the_others_are_c
     assert caplog.text.count(f"statement 2026-01 of lineage {lineage_id} cannot be closed") == 1
 
 
-async def test_lineages_that_nobody_created_are_told_once(
-    log: MemoryLog, metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
+async def test_lineages_that_nobody_created_are_told_once_and_not_before_all_is_read(
+    log: MemoryLog,
+    metrics: BillingMetrics,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.1)
     found = BooksInMemory(log)
-    found.unknown = [fresh_id()]
+    found.unknown, found.is_behind = [fresh_id()], True
     looking = a_closing(log, metrics)
+    await looking.look(found)
+    assert found.unknown[0] not in caplog.text
+    found.is_behind = False
     for _ in range(2):
         await looking.look(found)
     assert caplog.text.count(found.unknown[0]) == 1
