@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
-from services.billing.verification import verify as verify_billing
 
 from events.codec import decode, decode_total, encode
 from events.kafka_log import KafkaEventLog
 from events.totals import HourlyUsage
 from events.usage import KeyUsed, Usage
+from services.billing.verification import verify as verify_billing
 from services.local.kafka import EmbeddedKafka
 from services.local.postgres import EmbeddedPostgres
 from services.projector.verification import verify as verify_projector

@@ -9,8 +9,8 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 import orjson
-from events.emitter import UsageEmitter
 
+from events.emitter import UsageEmitter
 from events.settings import KafkaSettings
 from events.topics import Topics
 from events.usage import Usage
@@ -31,7 +31,9 @@ class Use:
 
 async def emit(kafka: KafkaSettings, topics: Topics, uses: Iterable[Use]) -> None:
     """Send them straight to Kafka; returns once all are acknowledged."""
-    async with UsageEmitter(kafka, topics, source="urn:hokusai:load", actor="load") as emitter:
+    async with UsageEmitter(
+        kafka, topics, source="urn:hokusai:load", actor="load", close_seconds=120
+    ) as emitter:
         for use in uses:
             await emitter.emit(use.usage, id=use.event_id, time=use.time)
 
