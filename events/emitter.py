@@ -113,6 +113,8 @@ class UsageEmitter:
     async def __aenter__(self) -> Self:
         """Begin to connect, without waiting for it. Raises `SettingsError`."""
         self._kafka.client_options()
+        # Anew: those of a close that gave up would be waited for in the next one.
+        self._lanes = [asyncio.Queue() for _ in range(LANES)]
         self._unacknowledged = 0
         self._delivering = asyncio.create_task(self._deliver())
         return self

@@ -14,8 +14,10 @@ from events.log import LogReader, Position, Record
 from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from events.topics import Topic
+from services.api.compact_keys import stored_keys
+from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
-from services.api.read_models import Page, Snapshot
+from services.api.read_models import Page
 from services.api.schemas import ApiKeyInfo
 
 #: What the log in memory is called.
@@ -140,10 +142,14 @@ class MemoryReadModels:
         self._answer()
         return self._known_log
 
-    async def snapshot(self) -> Snapshot:
+    async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:
         self._answer()
         lineages, positions = await self._fold()
-        return Snapshot(list(lineages.values()), positions)
+        for lineage in lineages.values():
+            directory.load(stored_keys(lineage))
+            if not lineage.keys:
+                directory.put(lineage)
+        return positions
 
     async def list_keys(
         self,

@@ -146,20 +146,19 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
 
     recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
-    validator = KeyValidator(directory, fingerprints, recognition, clock, windows)
-    validation = ValidationRoute(api, validator, windows, clock.seconds, lambda: liveness.is_stale, metrics)
-    return Edge(validation, metrics)
+    validator = KeyValidator(directory, fingerprints, recognition, windows)
+    edge = Edge(api, metrics)
+    return ValidationRoute(edge, validator, windows, clock.seconds, lambda: liveness.is_stale, metrics)
 
 
 async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int, int]:
     """Fill the directory from Postgres; where that is away, from nothing: the log has it all."""
     try:
-        snapshot = await read_models.snapshot()
+        return await read_models.fill(directory)
     except ReadModelUnavailable as error:
         logger.warning("no snapshot (%s): replaying the whole log", error)
+        directory.clear()
         return {}
-    directory.load(snapshot.lineages)
-    return snapshot.positions
 
 
 @contextmanager

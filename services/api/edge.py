@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.metrics import Metrics
+from services.api.rendered import Header
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +74,8 @@ class Edge:
             if not limit.is_exceeded:
                 await send_with_headers(message)
 
-        if _declared_length(scope) > MAX_BODY_BYTES:
-            await _refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+        if declared_length(scope) > MAX_BODY_BYTES:
+            await refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
             return
         try:
             await self._app(scope, limit.receive, send_unless_refused)
@@ -82,10 +84,10 @@ class Edge:
         except Exception:
             # Whatever failed, the answer is ours; the server logs the error.
             if not has_started and not limit.is_exceeded:
-                await _refuse(send_with_headers, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
+                await refuse(send_with_headers, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
             raise
         if limit.is_exceeded and not has_started:
-            await _refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+            await refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
 
 
 class _BodyLimit:
@@ -114,14 +116,16 @@ def _log_access(scope: Scope, status: int) -> None:
         logger.info("%s %s %d", scope["method"], template, status)
 
 
-def _declared_length(scope: Scope) -> int:
+def declared_length(scope: Scope) -> int:
+    """How long the request says that its body is; 0 where it says nothing."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value[:20])
     return 0
 
 
-async def _refuse(send: Send, status: HTTPStatus, detail: str) -> None:
+async def refuse(send: Send, status: HTTPStatus, detail: str, more: Sequence[Header] = ()) -> None:
+    """Answer and hang up: what is left of the request is not read any more."""
     body = orjson.dumps({"detail": detail})
     await send(
         {
@@ -131,6 +135,7 @@ async def _refuse(send: Send, status: HTTPStatus, detail: str) -> None:
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),
                 (b"connection", b"close"),
+                *more,
             ],
         }
     )

@@ -74,9 +74,11 @@ class Metrics:
             seat.counters[place] = kept + number
         self._numbers = seat.counters
 
-    def verdict(self, verdict: Verdict) -> None:
-        """hokusai_api_validations_total"""
-        self._numbers[VERDICTS_AT + verdict.index] += 1
+    def validation(self, verdict: Verdict) -> None:
+        """hokusai_api_validations_total, and the answer that comes of it"""
+        numbers = self._numbers
+        numbers[VERDICTS_AT + verdict.index] += 1
+        numbers[ANSWERS_AT - 1 + verdict.status // 100] += 1
 
     def answer(self, status: int) -> None:
         """hokusai_api_answers_total"""

@@ -14,7 +14,8 @@ from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.log import EventLog, LogReader
 from events.log_identity import LogIdentity, check_log
 from events.waiting import wait_for
-from services.api.read_models import Page, PostgresReadModels, Snapshot
+from services.api.directory import KeyDirectory
+from services.api.read_models import Page, PostgresReadModels
 from services.api.schemas import ApiKeyInfo
 from services.api.settings import ApiSettings
 from services.api.usage_read_models import Charges, DayOfUse, MonthOfUse, PostgresUsageReadModels
@@ -34,8 +35,11 @@ class ReadModels(Protocol):
         """The log that the read models were built from, or None where nothing was built yet."""
         ...
 
-    async def snapshot(self) -> Snapshot:
-        """Every lineage, and the positions that they stand at."""
+    async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:
+        """Put every lineage into an empty directory; the positions that they stand at.
+
+        The directory holds a part of them when this fails.
+        """
         ...
 
     async def list_keys(

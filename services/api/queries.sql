@@ -6,16 +6,22 @@ SELECT cluster_id, lifecycle_topic FROM projector.identity;
 -- The next offset that the projection of a topic will read, for every partition it has begun.
 SELECT partition, next_offset FROM projector.positions WHERE topic = %(topic)s;
 
--- name: snapshot_lineages
--- Every lineage with where its history stands.
-SELECT lineage_id::text, sequence, parked FROM projector.lineages ORDER BY lineage_id;
+-- name: take_your_time
+-- For this transaction: a snapshot of a million keys is no question that somebody waits for.
+SET LOCAL statement_timeout = '5min';
+
+-- name: snapshot_keyless
+-- Lineages that have no key. Only those that were parked before their first one: the others begin with it.
+SELECT lineage_id::text, sequence, parked FROM projector.lineages
+WHERE parked IS NOT NULL
+  AND NOT EXISTS (SELECT FROM projector.keys WHERE keys.lineage_id = lineages.lineage_id);
 
 -- name: snapshot_keys
--- Every key of every lineage, in the order that rotation strung them together.
-SELECT key_id::text, lineage_id::text, name, user_id, service_id, environment, scopes, allowed_ips,
-       rate_limit_per_hour, monthly_prediction_limit, billing_plan, lifetime_days, key_prefix,
-       bcrypt_hash, fingerprint, pepper_id, created_at, expires_at, revoked_at,
-       superseded_by::text, valid_until
+-- Every key of every lineage, in the order that rotation strung them together: the columns of `StoredKey`.
+SELECT lineage_id::text, sequence, parked, key_id::text, user_id, name, key_prefix,
+       json_build_array(service_id, environment, scopes, allowed_ips, rate_limit_per_hour,
+                        monthly_prediction_limit, billing_plan, lifetime_days, pepper_id)::text,
+       bcrypt_hash, fingerprint, created_at, expires_at, revoked_at, valid_until, superseded_by::text
 FROM projector.keys
 ORDER BY lineage_id, position;
 

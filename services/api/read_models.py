@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +16,11 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
-from events.lineage import Key, KeySettings, Lineage
+from events.lineage import Lineage
 from events.log_identity import LogIdentity
 from events.queries import load_queries
+from services.api.compact_keys import StoredKey
+from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
 from services.api.schemas import ApiKeyInfo
 
@@ -26,6 +28,7 @@ WAIT_SECONDS = 2.0
 #: For the wait and the query together.
 ANSWER_SECONDS = 4.0
 POLL_SECONDS = 0.003
+SNAPSHOT_BATCH = 5000
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 QUERIES = load_queries("services.api")
@@ -37,14 +40,6 @@ class Page:
 
     after_time: datetime
     after_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All lineages at one moment, and the next offset of each partition at that moment."""
-
-    lineages: Sequence[Lineage]
-    positions: Mapping[int, int]
 
 
 class PostgresReadModels:
@@ -90,28 +85,33 @@ class PostgresReadModels:
             row = await (await connection.execute(QUERIES["identity"])).fetchone()
         return LogIdentity(**row) if row else None
 
-    async def snapshot(self) -> Snapshot:
-        """What the projector has made of the log so far."""
+    async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:
+        """Put all that the projector has made of the log into an empty directory; where it stood in the log.
+
+        Batch by batch: all rows at once would take more memory than all that a worker keeps of them. The
+        directory holds a part of the keys when this fails.
+        """
         async with self.connection() as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
+                await connection.execute(QUERIES["take_your_time"])
                 cursor = connection.cursor(row_factory=tuple_row, binary=True)
                 await cursor.execute(QUERIES["positions"], {"topic": self._topic})
                 positions: dict[int, int] = dict(await cursor.fetchall())
-                await cursor.execute(QUERIES["snapshot_lineages"])
-                lineages = await cursor.fetchall()
-                await cursor.execute(QUERIES["snapshot_keys"])
-                keys: dict[str, list[Key]] = {}
-                async for row in cursor:
-                    keys.setdefault(row[1], []).append(_key(row))
+                await cursor.execute(QUERIES["snapshot_keyless"])
+                for lineage_id, sequence, parked in await cursor.fetchall():
+                    directory.put(Lineage(lineage_id, sequence, (), parked))
+                async with connection.cursor("keys", row_factory=_stored_key) as keys:
+                    await keys.execute(QUERIES["snapshot_keys"], binary=True)
+                    batch = await keys.fetchmany(SNAPSHOT_BATCH)
+                    while batch:
+                        # Postgres finds the next ones meanwhile.
+                        following = asyncio.create_task(keys.fetchmany(SNAPSHOT_BATCH))
+                        await asyncio.sleep(0)
+                        directory.load(batch)
+                        batch = await following
             await connection.set_isolation_level(None)
-        return Snapshot(
-            [
-                Lineage(lineage_id, sequence, tuple(keys.get(lineage_id, ())), parked)
-                for lineage_id, sequence, parked in lineages
-            ],
-            positions,
-        )
+        return positions
 
     async def list_keys(
         self,
@@ -188,35 +188,8 @@ async def in_time(query: Coroutine[Any, Any, T]) -> T:
     raise ReadModelUnavailable("The read model does not answer, try again")
 
 
-def _key(row: Sequence[Any]) -> Key:
-    (key_id, lineage_id, name, user_id, service_id, environment, scopes, allowed_ips, *rest) = row
-    (rate_limit, prediction_limit, plan, lifetime_days, prefix, bcrypt_hash, fingerprint, *rest) = rest
-    (pepper_id, created_at, expires_at, revoked_at, superseded_by, valid_until) = rest
-    return Key(
-        key_id=key_id,
-        lineage_id=lineage_id,
-        settings=KeySettings(
-            name=name,
-            user_id=user_id,
-            service_id=service_id,
-            environment=environment,
-            scopes=tuple(scopes),
-            allowed_ips=tuple(allowed_ips),
-            rate_limit_per_hour=rate_limit,
-            monthly_prediction_limit=prediction_limit,
-            billing_plan=plan,
-            lifetime_days=lifetime_days,
-        ),
-        key_prefix=prefix,
-        bcrypt_hash=bcrypt_hash,
-        fingerprint=bytes(fingerprint),
-        pepper_id=pepper_id,
-        created_at=created_at,
-        expires_at=expires_at,
-        revoked_at=revoked_at,
-        superseded_by=superseded_by,
-        valid_until=valid_until,
-    )
+def _stored_key(_: object) -> Callable[[Sequence[Any]], StoredKey]:
+    return StoredKey._make
 
 
 def _info(row: Mapping[str, Any]) -> ApiKeyInfo:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from events.clock import Clock
 from services.api.addresses import is_allowed
 from services.api.directory import KeyDirectory, KnownKey
 from services.api.key_material import Fingerprints
@@ -17,7 +16,8 @@ from services.api.recognition import Recognition
 from services.api.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would quadruple what it takes to make one for every request.
+@dataclass(slots=True)
 class Question:
     """What a caller wants to know beyond the key itself. `None`: it does not ask."""
 
@@ -34,12 +34,10 @@ class KeyValidator:
         directory: KeyDirectory,
         fingerprints: Fingerprints,
         recognition: Recognition,
-        clock: Clock,
         windows: RateWindows,
     ) -> None:
         self._find_by_fingerprint = directory.find
         self._fingerprints = fingerprints
-        self._now = clock.seconds
         self._windows = windows
         #: Where `find` finds nothing; see `Recognition.recognise`.
         self.recognise = recognition.recognise
@@ -51,31 +49,27 @@ class KeyValidator:
                 return known
         return None
 
-    def judge_key(self, known: KnownKey) -> Verdict:
+    def judge_key(self, known: KnownKey, now_seconds: float) -> Verdict:
         """Whether the key lives, whatever it is wanted for."""
-        now = self._now()
-        if now >= known.active_until:
+        if now_seconds >= known.active_until:
             return Verdict.INACTIVE
-        if now >= known.expires_at:
+        if now_seconds >= known.expires_at:
             return Verdict.EXPIRED
         return Verdict.VALID
 
-    def judge(self, known: KnownKey, question: Question) -> Verdict:
-        """Whether the key lives and may do what is asked; `VALID` is counted as one request of its hour."""
-        verdict = self.judge_key(known)
-        if verdict is not Verdict.VALID:
-            return verdict
-        settings = known.key.settings
-        if question.service_id is not None and canonical_service(question.service_id) != canonical_service(
-            settings.service_id
+    def judge_question(self, known: KnownKey, question: Question, now_seconds: float) -> Verdict:
+        """Whether a key that lives may do what is asked; `VALID` is counted as one request of its hour."""
+        key = known.key
+        settings = key.settings
+        service_id, scope = question.service_id, question.required_scope
+        if (
+            service_id is not None
+            and service_id != settings.service_id
+            and canonical_service(service_id) != canonical_service(settings.service_id)
         ):
             return Verdict.WRONG_SERVICE
-        if (
-            question.required_scope is not None
-            and settings.scopes
-            and question.required_scope not in settings.scopes
-        ):
+        if scope is not None and settings.scopes and scope not in settings.scopes:
             return Verdict.MISSING_SCOPE
         if settings.allowed_ips and not is_allowed(question.client_ip, known.networks):
             return Verdict.OUTSIDE_ALLOWLIST
-        return Verdict.VALID if self._windows.admit(known.key, self._now()) else Verdict.RATE_LIMITED
+        return Verdict.VALID if self._windows.admit(key, now_seconds) else Verdict.RATE_LIMITED

@@ -64,21 +64,24 @@ class HourlyPublisher:
         await run_together(self._publish_always(opened), _until(stopping))
 
     async def publish(self, opened: Opened) -> int:
-        """Send what nobody else is sending; returns how many rows, at most 500. Raises `OUTAGES`."""
-        rows = await _take(opened.pool)
+        """Send what nobody else is sending. Raises `OUTAGES`.
+
+        Returns how many rows it has seen to, 500 at most: also those that the topic has already.
+        """
+        seen_to, rows = await _take(opened.pool)
         sent = await asyncio.gather(*(self._send(opened.log, row) for row in rows), return_exceptions=True)
         for outcome in sent:
             if isinstance(outcome, BaseException):
                 raise outcome
         self._metrics.published_records.inc(len(rows))
-        return len(rows)
+        return seen_to
 
     async def _publish_always(self, opened: Opened) -> None:
         await self._read_back(opened)
         what = "Kafka and Postgres, to publish totals"
         while True:
-            sent = await wait_for(what, partial(self.publish, opened), OUTAGES)
-            if sent < ROWS_AT_ONCE:
+            seen_to = await wait_for(what, partial(self.publish, opened), OUTAGES)
+            if seen_to < ROWS_AT_ONCE:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _read_back(self, opened: Opened) -> None:
@@ -124,18 +127,18 @@ def window_count(row: Totals) -> WindowCount:
     )
 
 
-async def _take(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> Sequence[Totals]:
-    """Rows that are ours to send for the next two seconds, as they are now."""
+async def _take(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> tuple[int, Sequence[Totals]]:
+    """How many rows were looked at, and those that are ours to send for the next two seconds."""
     async with pool.connection() as connection, connection.transaction():
         held = await (
             await connection.execute(_QUERIES["hold_unpublished"], {"rows": ROWS_AT_ONCE})
         ).fetchall()
         if not held:
-            return ()
+            return 0, ()
         key_ids, hours = zip(*held, strict=True)
         values = {"key_ids": list(key_ids), "hours": list(hours), "taken_for": TAKEN_FOR}
         taken = await (await connection.execute(_QUERIES["take_unpublished"], values)).fetchall()
-    return [Totals(*row) for row in taken]
+    return len(held), [Totals(*row) for row in taken]
 
 
 async def _has_seen(

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection, sql
 from events.keeper.process import Opened, Work
 from events.projection import OUTAGES
 from events.queries import load_queries
+from events.together import run_together
 from events.topics import Topic
 from events.waiting import wait_for
 
@@ -46,9 +47,12 @@ def dropping_days(usage: Topic) -> Work:
             async with opened.pool.connection() as connection:
                 await drop_past_days(connection, usage.partitions)
 
-        while not stopping.is_set():
-            await wait_for("Postgres, to forget past days", drop, OUTAGES)
-            await _pause(stopping)
+        async def drop_again_and_again() -> None:
+            while True:
+                await wait_for("Postgres, to forget past days", drop, OUTAGES)
+                await asyncio.sleep(DROP_INTERVAL_SECONDS)
+
+        await run_together(drop_again_and_again(), _until(stopping))
 
     return work
 
@@ -75,13 +79,9 @@ async def _missing(connection: AsyncConnection[Any], days: Collection[date]) -> 
     return [day for (day,) in await cursor.fetchall()]
 
 
-async def _pause(stopping: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(DROP_INTERVAL_SECONDS):
-            await stopping.wait()
-    except TimeoutError:
-        return
-
-
 def _name(day: date) -> sql.Identifier:
     return sql.Identifier("projector", f"usage_identity_{day:%Y%m%d}")
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()

@@ -23,6 +23,7 @@ from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from events.topics import Topics
 from services.api import read_models as postgres_read_models
+from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
 from services.api.ports import ReadModels
 from services.api.read_models import Page, PostgresReadModels
@@ -144,7 +145,10 @@ async def test_a_key_is_shown_as_the_log_tells_it(subject: Subject) -> None:
 
     info = await subject.read_models.get_key(created.data.key_id, {}, NOW)
 
-    lineage = (await subject.read_models.snapshot()).lineages[0]
+    directory = KeyDirectory(frozenset())
+    await subject.read_models.fill(directory)
+    lineage = directory.lineage(created.data.key_id)
+    assert lineage is not None
     assert info == ApiKeyInfo.of(lineage.current, NOW)
     assert info is not None
     assert info.id == info.key_id == created.data.key_id
@@ -270,16 +274,18 @@ async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Su
         a_key_revoked(never_created),
     )
 
-    snapshot = await subject.read_models.snapshot()
+    directory = KeyDirectory(frozenset())
+    positions = await subject.read_models.fill(directory)
 
     lineages: dict[str, Lineage] = {}
     records = await everything(subject.log)
     for record in records:
         if (lineage := fold(record, lineages.get).lineage) is not None:
             lineages[lineage.lineage_id] = lineage
-    assert {lineage.lineage_id: lineage for lineage in snapshot.lineages} == lineages
-    assert len(snapshot.lineages) == len(lineages) == 5
-    assert dict(snapshot.positions) == {
+    assert {lineage_id: directory.lineage(lineage_id) for lineage_id in lineages} == lineages
+    assert len(directory) == sum(len(lineage.keys) for lineage in lineages.values())
+    assert len(lineages) == 5
+    assert dict(positions) == {
         partition: sum(record.partition == partition for record in records)
         for partition in range(TOPIC.partitions)
     }
@@ -296,7 +302,7 @@ async def test_questions_about_what_is_not_projected_yet_are_refused(
     monkeypatch.setattr(postgres_read_models, "WAIT_SECONDS", 0.05)
     created = a_key_created()
     await subject.knows(created)
-    positions = dict((await subject.read_models.snapshot()).positions)
+    positions = dict(await subject.read_models.fill(KeyDirectory(frozenset())))
     assert await subject.read_models.get_key(created.data.key_id, positions, NOW) is not None
 
     beyond = {partition: offset + 1 for partition, offset in positions.items()}
@@ -329,9 +335,10 @@ class TestPostgresAlone:
         read_models = PostgresReadModels(database_url, TOPIC.name)
         await read_models.open()
         try:
-            for question in (read_models.known_log, read_models.snapshot):
-                with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
-                    await question()
+            with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
+                await read_models.known_log()
+            with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
+                await read_models.fill(KeyDirectory(frozenset()))
             with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
                 await read_models.list_keys({}, NOW, **EVERYTHING)
             assert not await read_models.is_reachable()

@@ -1,42 +1,31 @@
-"""POST /api/v1/keys/validate: the hot path. Request -> KeyValidator -> answer, in front of the router."""
+"""POST /api/v1/keys/validate: the hot path. Request -> KeyValidator -> answer, in front of everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
-import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.api.directory import Header, KnownKey
+from services.api.edge import FAILED, MAX_BODY_BYTES, SECURITY_HEADERS, TOO_LARGE, BodyTooLarge, refuse
 from services.api.errors import HasherBusy
 from services.api.metrics import Metrics
-from services.api.rate_windows import HOUR_SECONDS, RateWindows
-from services.api.validator import KeyValidator, Question
+from services.api.rate_windows import RateWindows
+from services.api.rendered import headers_of, write_at_once
+from services.api.routes.validation_answer import VALID, WITHOUT_KEY, Answer, malformed, of_key
+from services.api.routes.validation_request import (
+    MalformedRequest,
+    is_declared_too_large,
+    key_in_body,
+    key_in_headers,
+    parse,
+    question_in,
+    whole_body,
+)
+from services.api.validator import KeyValidator
 from services.api.verdict import Verdict
 
 PATH = "/api/v1/keys/validate"
-JSON = (b"content-type", b"application/json")
-RETRY_AFTER = (b"retry-after", b"1")
-QUESTION_FIELDS = ("service_id", "required_scope", "client_ip", "api_key")
-SCHEMES = (b"bearer", b"apikey")
-NOTHING: dict[str, object] = {}
-
-
-class MalformedRequest(Exception):
-    """The request can't be understood; the message names the field."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: the verdict, which has the status, the body, and whose limit the headers tell."""
-
-    verdict: Verdict
-    body: bytes
-    known: KnownKey | None = None
-
-
-FIXED = {verdict: Answer(verdict, verdict.body()) for verdict in Verdict}
 
 
 class ValidationRoute:
@@ -62,120 +51,58 @@ class ValidationRoute:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        body = await _read_body(receive)
-        if body is None:
-            return
-        answer = await self._answer(scope, body)
-        self._metrics.verdict(answer.verdict)
-        headers = [JSON, (b"content-length", b"%d" % len(answer.body))]
-        if answer.known is not None:
-            headers += self._limit_headers(answer.known, answer.verdict)
-        elif answer.verdict.status == Verdict.STALE.status:
-            headers.append(RETRY_AFTER)
-        await send({"type": "http.response.start", "status": answer.verdict.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    async def _answer(self, scope: Scope, body: bytes) -> Answer:
-        if self._is_stale():
-            return FIXED[Verdict.STALE]
+        headers = dict(scope["headers"])
         try:
-            return await self._validate(scope, body)
+            if is_declared_too_large(scope, headers):
+                raise BodyTooLarge
+            message = await receive()
+            body = message.get("body")
+            # Nearly always there is all of it.
+            if body is None or message.get("more_body", False) or len(body) > MAX_BODY_BYTES:
+                body = await whole_body(message, receive)
+                if body is None:
+                    return
+            verdict, lines, body = await self._answer(scope, headers, body)
+        except BodyTooLarge:
+            await self._refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+            return
+        except Exception:
+            # Whatever failed, the answer is ours; the server logs the error.
+            await self._refuse(send, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
+            raise
+        self._metrics.validation(verdict)
+        if not write_at_once(scope, verdict.status, lines, body):
+            start = {"type": "http.response.start", "status": verdict.status, "headers": headers_of(lines)}
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
+        """Waits for nothing, except where only bcrypt can tell which key it is."""
+        if self._is_stale():
+            return WITHOUT_KEY[Verdict.STALE]
+        validator, fields = self._validator, None
+        try:
+            presented = key_in_headers(scope, headers)
+            if presented is None:
+                fields = parse(body)
+                presented = key_in_body(fields)
+                if presented is None:
+                    return WITHOUT_KEY[Verdict.NO_KEY]
+            known = validator.find(presented) or await validator.recognise(presented)
+            if known is None:
+                return WITHOUT_KEY[Verdict.UNKNOWN]
+            now_seconds = self._now_seconds()
+            verdict = validator.judge_key(known, now_seconds)
+            if verdict is VALID:
+                # Not before: a bad key in a header is refused whatever the body.
+                question = question_in(parse(body) if fields is None else fields, scope)
+                verdict = validator.judge_question(known, question, now_seconds)
         except MalformedRequest as error:
-            return Answer(Verdict.MALFORMED_REQUEST, orjson.dumps({"detail": str(error)}))
+            return malformed(str(error))
         except HasherBusy:
-            return FIXED[Verdict.UNDECIDED]
+            return WITHOUT_KEY[Verdict.UNDECIDED]
+        return of_key(verdict, known, self._windows.remaining(known.key, now_seconds), now_seconds)
 
-    async def _validate(self, scope: Scope, body: bytes) -> Answer:
-        presented = _key_from_headers(scope)
-        known = None
-        if presented is not None:
-            # A bad key in a header is refused before the body is looked at.
-            known = await self._known(presented)
-            if known is None:
-                return FIXED[Verdict.UNKNOWN]
-            verdict = self._validator.judge_key(known)
-            if verdict is not Verdict.VALID:
-                return Answer(verdict, FIXED[verdict].body, known)
-        fields = _parse(body)
-        if known is None:
-            in_body = fields.get("api_key")
-            if not isinstance(in_body, str) or not in_body:
-                return FIXED[Verdict.NO_KEY]
-            known = await self._known(in_body.encode())
-            if known is None:
-                return FIXED[Verdict.UNKNOWN]
-        verdict = self._validator.judge(known, _question(fields, scope))
-        return Answer(verdict, known.body if verdict is Verdict.VALID else FIXED[verdict].body, known)
-
-    def _limit_headers(self, known: KnownKey, verdict: Verdict) -> Sequence[Header]:
-        """The key's limit, what is left of it, and the seconds until there is all of it again."""
-        now = self._now_seconds()
-        left, reset_seconds = self._windows.remaining(known.key, now), HOUR_SECONDS - int(now) % HOUR_SECONDS
-        limit, policy = known.limit_headers
-        headers = (
-            limit,
-            (b"ratelimit-remaining", b"%d" % left),
-            (b"ratelimit-reset", b"%d" % reset_seconds),
-            policy,
-            (b"ratelimit", b'"hourly";r=%d;t=%d' % (left, reset_seconds)),
-        )
-        if verdict is Verdict.RATE_LIMITED:
-            return (*headers, (b"retry-after", b"%d" % reset_seconds))
-        return headers
-
-    async def _known(self, presented: bytes) -> KnownKey | None:
-        return self._validator.find(presented) or await self._validator.recognise(presented)
-
-
-def _key_from_headers(scope: Scope) -> bytes | None:
-    """`Authorization: Bearer` (or `ApiKey`) first, then `X-API-Key`. Each may come once."""
-    authorization, api_key = None, None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if authorization is not None:
-                raise MalformedRequest("Authorization: given more than once")
-            authorization = value
-        elif name == b"x-api-key":
-            if api_key is not None:
-                raise MalformedRequest("X-API-Key: given more than once")
-            api_key = value
-    if authorization is not None:
-        scheme, *credential = authorization.split(None, 1)[:2] or [b""]
-        if scheme.lower() in SCHEMES and credential:
-            return bytes(credential[0].strip())
-    return api_key.strip() or None if api_key is not None else None
-
-
-def _parse(body: bytes) -> dict[str, object]:
-    if not body:
-        return NOTHING
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise MalformedRequest("body: not valid JSON") from None
-    if fields is None:
-        return NOTHING
-    if not isinstance(fields, dict):
-        raise MalformedRequest("body: must be a JSON object")
-    for name in QUESTION_FIELDS:
-        value = fields.get(name)
-        if value is not None and not isinstance(value, str):
-            raise MalformedRequest(f"{name}: must be a string or null")
-    return fields
-
-
-def _question(fields: dict[str, object], scope: Scope) -> Question:
-    client_ip = fields.get("client_ip")
-    if client_ip is None:
-        client_ip = scope["client"][0] if scope["client"] else ""
-    return Question(fields.get("service_id"), fields.get("required_scope"), client_ip)  # type: ignore[arg-type]
-
-
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, or None where the caller hung up."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body", False):
-        message = await receive()
-        body += message.get("body", b"")
-    return None if message["type"] == "http.disconnect" else body
+    async def _refuse(self, send: Send, status: HTTPStatus, detail: str) -> None:
+        self._metrics.answer(status)
+        await refuse(send, status, detail, SECURITY_HEADERS)

@@ -129,6 +129,27 @@ async def test_nothing_is_published_before_the_topic_was_read_back(world: World)
     assert len(await world.read(world.topics.hourly_usage)) == 2
 
 
+async def test_rows_that_the_topic_has_already_are_forgotten_without_a_pause(world: World) -> None:
+    """After a rebuild they are as many as there were hours: late use behind them must not wait for each."""
+    async with world.runner():
+        pass
+    await world.execute(
+        "INSERT INTO projector.usage_published (key_id, hour, revision)"
+        " SELECT gen_random_uuid(), '2026-03-01T10:00Z', 1 FROM generate_series(1, 40000)"
+    )
+    await world.execute(
+        "INSERT INTO projector.usage_unpublished SELECT key_id, hour, 1 FROM projector.usage_published"
+    )
+    settings = LogSettings.from_environment(world.environment())
+    publisher, stopping = HourlyPublisher(settings, Clock(), world.metrics), asyncio.Event()
+    async with new_pool(world.database_url, "projector") as pool, KafkaEventLog(world.kafka) as log:
+        working = asyncio.create_task(publisher.work(Opened(pool, log), stopping))
+        await eventually(partial(_nothing_waits, world), "all rows to be forgotten", 6)
+        stopping.set()
+        await working
+    assert await world.read(world.topics.hourly_usage) == []
+
+
 async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world: World) -> None:
     key = a_key_created()
     await world.append([key])
@@ -191,6 +212,10 @@ async def _append(world: World, uses: Sequence[KeyUsed], identities: set[Identit
     await world.append_usage(uses)
     identities |= {(use.subject, use.id) for use in uses}
     return len(uses)
+
+
+async def _nothing_waits(world: World) -> bool:
+    return bool(await world.value("SELECT NOT EXISTS (SELECT FROM projector.usage_unpublished)"))
 
 
 async def _has_applied(world: World, uses: int) -> bool:

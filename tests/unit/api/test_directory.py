@@ -29,7 +29,8 @@ def history(*events: KeyEvent) -> Lineage:
 
 def a_directory(*lineages: Lineage) -> KeyDirectory:
     directory = KeyDirectory(KNOWN_PEPPERS)
-    directory.load(lineages)
+    for lineage in lineages:
+        directory.put(lineage)
     return directory
 
 
@@ -83,7 +84,7 @@ def test_a_rotation_kills_the_old_key_and_adds_the_new_one() -> None:
     new = directory.get(rotated.data.new_key.key_id)
     assert new is not None
     assert new.active_until == math.inf
-    assert directory.lineage_of(new.key.key_id) is directory.lineage(created.data.key_id)
+    assert directory.lineage_of(new.key.key_id) == directory.lineage(created.data.key_id)
 
 
 def test_an_old_key_in_grace_is_active_until_its_end() -> None:

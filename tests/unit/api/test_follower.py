@@ -16,7 +16,6 @@ from events.keys import KeyEvent
 from events.log import LogReader, Record
 from events.memory_log import MemoryLog
 from services.api.metrics import exposition
-from services.api.read_models import Snapshot
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 from tests.fakes import ManualTime, MemoryReadModels, UnsteadyReader
 from tests.unit.api.workers import TOPIC, Worker, append, build, caught_up, eventually, following
@@ -73,17 +72,16 @@ async def test_a_start_from_a_snapshot_equals_a_full_replay_wherever_it_was_take
 ) -> None:
     histories = some_histories()
     read_models = MemoryReadModels(log, TOPIC)
-    snapshots: list[Snapshot] = []
-    for position in range(3):
-        snapshots.append(await read_models.snapshot())
+    started: list[tuple[Worker, Mapping[int, int]]] = []
+    for position in range(4):
+        worker = build(tmp_path / str(position), log.reader(TOPIC), log)
+        started.append((worker, await read_models.fill(worker.directory)))
         for events in histories:
             await append(log, *events[position : position + 1])
-    snapshots.append(await read_models.snapshot())
 
     async with following(build(tmp_path / "replay", log.reader(TOPIC), log)) as replay:
-        for number, snapshot in enumerate(snapshots):
-            worker = build(tmp_path / str(number), log.reader(TOPIC), log)
-            async with following(worker, snapshot):
+        for worker, positions in started:
+            async with following(worker, positions):
                 assert knowledge(worker, histories) == knowledge(replay, histories)
 
 
@@ -92,9 +90,10 @@ async def test_a_start_from_a_snapshot_reads_no_more_than_the_last_record_again(
 ) -> None:
     created = a_key_created()
     await append(log, created, a_key_rotated(created))
-    snapshot = await MemoryReadModels(log, TOPIC).snapshot()
+    worker = build(tmp_path, log.reader(TOPIC), log)
+    positions = await MemoryReadModels(log, TOPIC).fill(worker.directory)
 
-    async with following(build(tmp_path, log.reader(TOPIC), log), snapshot) as worker:
+    async with following(worker, positions):
         assert b"hokusai_api_events_applied_total 0.0" in exposition(worker.node)
         assert b"hokusai_api_events_ignored_total 1.0" in exposition(worker.node)
 
@@ -215,10 +214,10 @@ async def test_a_process_that_starts_under_a_slow_clock_lives_no_earlier_than_th
 
     async with following(build(tmp_path / "replay", log.reader(TOPIC), log, an_hour_slow)) as worker:
         assert worker.clock.now() == NOW
-    snapshot = await MemoryReadModels(log, TOPIC).snapshot()
     an_hour_slow = ManualTime(NOW - timedelta(hours=1))
     worker = build(tmp_path / "snapshot", log.reader(TOPIC), log, an_hour_slow)
-    async with following(worker, snapshot):
+    positions = await MemoryReadModels(log, TOPIC).fill(worker.directory)
+    async with following(worker, positions):
         assert worker.clock.now() == NOW
 
 

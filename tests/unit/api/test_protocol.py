@@ -1,16 +1,18 @@
-"""What the server's protocol counts as the head of a request, packet by packet."""
+"""What the server's protocol counts as the head of a request, and what it writes itself."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from services.api.edge import MAX_BODY_BYTES
 from services.api.protocol import MAX_HEAD_BYTES, GuardedProtocol
+from services.api.rendered import headers_of, write_at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +92,137 @@ async def test_each_request_has_the_whole_limit(protocol: GuardedProtocol, wire:
         protocol.data_received(b"x" * (MAX_HEAD_BYTES - len(head)))
         protocol.data_received(b"\r\n\r\n")
     assert TOO_LARGE not in wire.written
+
+
+LINES = b"content-type: application/json\r\ncontent-length: 15\r\nx-frame-options: DENY\r\n"
+BODY = b'{"is_valid":42}'
+POST = b"POST / HTTP/1.1\r\nHost: auth.test\r\nContent-Length: 2\r\n%s\r\n{}"
+OLD_POST = POST.replace(b"HTTP/1.1", b"HTTP/1.0")
+
+
+def answering(status: int, written: list[bool] | None) -> ASGIApp:
+    """Answers at once, noting in `written` whether the server did so; None: as ASGI has it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body", False):
+            pass
+        if written is not None:
+            written.append(write_at_once(scope, status, LINES, BODY))
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers_of(LINES)})
+        await send({"type": "http.response.body", "body": BODY})
+
+    return app
+
+
+class Served:
+    """A connection over which an application was asked, and what came of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
+        config.load()
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"Sun, 01 Mar 2026 12:00:00 GMT"), (b"x-more", b"1")]
+        self.wire = Wire()
+        self.protocol = GuardedProtocol(config=config, server_state=self.state, app_state={})
+        self.protocol.access_log = False
+        self.protocol.connection_made(self.wire)
+
+    async def ask(self, *packets: bytes) -> None:
+        for packet in packets:
+            self.protocol.data_received(packet)
+        while self.state.tasks:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 503])
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([POST % b""], id="kept alive"),
+        pytest.param([POST % b"Connection: close\r\n"], id="closed"),
+        pytest.param([OLD_POST % b""], id="HTTP/1.0"),
+        pytest.param([OLD_POST % b"Connection: keep-alive\r\n"], id="HTTP/1.0 kept alive"),
+        pytest.param([(POST % b"")[:-1], b"}"], id="in two packets"),
+        pytest.param([POST % b"" * 3], id="pipelined"),
+        pytest.param([POST % b"", POST % b"Connection: close\r\n"], id="pipelined and closed"),
+        pytest.param([POST % b"Expect: 100-continue\r\n"], id="100-continue"),
+    ],
+)
+async def test_a_rendered_answer_is_to_the_byte_what_uvicorn_writes(
+    packets: Sequence[bytes], status: int
+) -> None:
+    written: list[bool] = []
+    ours, uvicorns = Served(answering(status, written)), Served(answering(status, None))
+
+    await ours.ask(*packets)
+    await uvicorns.ask(*packets)
+
+    assert ours.wire.written == uvicorns.wire.written
+    assert ours.wire.written.endswith(BODY)
+    assert ours.wire.is_closing() == uvicorns.wire.is_closing()
+    assert ours.state.total_requests == uvicorns.state.total_requests == len(written)
+    assert all(written)
+
+
+async def test_a_rendered_answer_has_the_date_of_its_second() -> None:
+    served = Served(answering(200, []))
+    await served.ask(POST % b"")
+    served.state.default_headers = [(b"date", b"Sun, 01 Mar 2026 12:00:01 GMT")]
+    await served.ask(POST % b"")
+
+    assert served.wire.written.count(b"12:00:00 GMT") == served.wire.written.count(b"12:00:01 GMT") == 1
+
+
+async def test_the_server_that_stops_hangs_up_after_the_answer() -> None:
+    served = Served(answering(200, []))
+    served.protocol.data_received(POST % b"")
+    served.protocol.shutdown()
+    await served.ask()
+
+    assert b"connection: close\r\n\r\n" + BODY in served.wire.written
+    assert served.wire.is_closing()
+
+
+async def test_nothing_is_written_at_once_to_a_caller_that_reads_too_slowly() -> None:
+    """Where `send` would wait, waiting is left to it."""
+    written: list[bool] = []
+    served = Served(answering(200, written))
+    served.protocol.pause_writing()
+
+    await served.ask(POST % b"")
+
+    assert (written, BODY in served.wire.written) == ([False], False)
+
+
+async def test_nothing_is_written_at_once_to_a_caller_that_has_hung_up() -> None:
+    written: list[bool] = []
+    served = Served(answering(200, written))
+    served.protocol.data_received(POST % b"")
+    served.protocol.connection_lost(None)
+
+    await served.ask()
+
+    assert (written, served.wire.written) == ([False], b"")
+
+
+async def test_nothing_is_written_at_once_where_uvicorn_would_log_it() -> None:
+    written: list[bool] = []
+    served = Served(answering(200, written))
+    served.protocol.access_log = True
+
+    await served.ask(POST % b"")
+
+    assert written == [False]
+
+
+async def test_an_answer_is_written_once() -> None:
+    async def twice(scope: Scope, receive: Receive, send: Send) -> None:
+        written.extend(write_at_once(scope, 200, LINES, BODY) for _ in range(2))
+
+    written: list[bool] = []
+    served = Served(twice)
+
+    await served.ask(POST % b"")
+
+    assert (written, served.wire.written.count(BODY)) == ([True, False], 1)

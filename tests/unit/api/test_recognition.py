@@ -22,6 +22,7 @@ from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
 from tests.fakes import ManualTime
+from tests.unit.api.workers import judge
 from tests.window_fakes import a_view_of_windows
 
 pytestmark = pytest.mark.anyio
@@ -66,9 +67,7 @@ class Desk:
         self.directory = KeyDirectory(self.fingerprints.known_ids)
         clock = self.time.clock()
         recognition = Recognition(self.directory, self.fingerprints, hasher, clock, Metrics())
-        self.validator = KeyValidator(
-            self.directory, self.fingerprints, recognition, clock, a_view_of_windows()
-        )
+        self.validator = KeyValidator(self.directory, self.fingerprints, recognition, a_view_of_windows())
 
     def knows(self, secret: bytes) -> Key:
         created = a_key_created(
@@ -112,7 +111,7 @@ async def test_a_key_is_recognised_once_and_found_by_its_fingerprint_ever_after(
     assert known is not None
     assert known.key == key
     assert desk.validator.find(SECRET) is known
-    assert desk.validator.judge(known, Question()) is Verdict.VALID
+    assert judge(desk.validator, known, Question(), NOW.timestamp()) is Verdict.VALID
     assert hasher.checks == 1
 
 

@@ -19,6 +19,7 @@ from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
 from tests.fakes import ManualTime
+from tests.unit.api.workers import judge
 from tests.window_fakes import a_view_of_windows
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -35,11 +36,9 @@ class Desk:
         self.time = ManualTime(NOW)
         self.fingerprints = Fingerprints([PEPPER])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
-        clock = self.time.clock()
-        recognition = Recognition(self.directory, self.fingerprints, hasher, clock, Metrics())
-        self.validator = KeyValidator(
-            self.directory, self.fingerprints, recognition, clock, a_view_of_windows()
-        )
+        self.clock = self.time.clock()
+        recognition = Recognition(self.directory, self.fingerprints, hasher, self.clock, Metrics())
+        self.validator = KeyValidator(self.directory, self.fingerprints, recognition, a_view_of_windows())
 
     def knows(self, *keys: Key, parked: str | None = None) -> None:
         lineage = Lineage(keys[0].lineage_id, len(keys), keys)
@@ -58,7 +57,9 @@ class Desk:
 
     def verdict(self, secret: bytes, question: Question = RIGHT) -> Verdict:
         known = self.validator.find(secret)
-        return Verdict.UNKNOWN if known is None else self.validator.judge(known, question)
+        if known is None:
+            return Verdict.UNKNOWN
+        return judge(self.validator, known, question, self.clock.seconds())
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ def test_keys_work_on_under_an_older_pepper(desk: Desk) -> None:
 
     clock = desk.time.clock()
     recognition = Recognition(directory, fingerprints, hasher, clock, Metrics())
-    validator = KeyValidator(directory, fingerprints, recognition, clock, a_view_of_windows())
+    validator = KeyValidator(directory, fingerprints, recognition, a_view_of_windows())
     hasher.close()
 
     assert validator.find(secret) is directory.get(key.key_id)

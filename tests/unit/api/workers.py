@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,13 +18,12 @@ from events.log import EventLog, LogReader
 from events.memory_log import MemoryLog
 from events.topics import Topic, Topics
 from services.api.commands import Issue, KeyCommands, Requester
-from services.api.directory import KeyDirectory
+from services.api.directory import KeyDirectory, KnownKey
 from services.api.follower import Follower
 from services.api.hashing import Hasher
 from services.api.key_material import Fingerprints, Pepper
 from services.api.metrics import COUNTERS, Metrics
 from services.api.node import Node
-from services.api.read_models import Snapshot
 from services.api.recognition import Recognition
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
@@ -71,7 +70,13 @@ class Worker:
     async def validate(self, secret: str | bytes, question: Question = NOTHING_MORE) -> Verdict:
         presented = secret.encode() if isinstance(secret, str) else secret
         known = self.validator.find(presented) or await self.validator.recognise(presented)
-        return Verdict.UNKNOWN if known is None else self.validator.judge(known, question)
+        return Verdict.UNKNOWN if known is None else judge(self.validator, known, question, self.clock.seconds())
+
+
+def judge(validator: KeyValidator, known: KnownKey, question: Question, now_seconds: float) -> Verdict:
+    """All that is asked of a key that was found, as the route asks it."""
+    verdict = validator.judge_key(known, now_seconds)
+    return validator.judge_question(known, question, now_seconds) if verdict is Verdict.VALID else verdict
 
 
 def build(
@@ -93,7 +98,7 @@ def build(
         log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )
     recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
-    validator = KeyValidator(directory, fingerprints, recognition, clock, a_view_of_windows())
+    validator = KeyValidator(directory, fingerprints, recognition, a_view_of_windows())
     return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
 
 
@@ -104,11 +109,9 @@ def made(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def following(worker: Worker, snapshot: Snapshot | None = None) -> AsyncIterator[Worker]:
-    """The worker at work, from the snapshot on or from the beginning of the log."""
-    if snapshot is not None:
-        worker.directory.load(snapshot.lineages)
-    await worker.follower.start(snapshot.positions if snapshot else {})
+async def following(worker: Worker, positions: Mapping[int, int] | None = None) -> AsyncIterator[Worker]:
+    """The worker at work, from the positions of its snapshot on or from the beginning of the log."""
+    await worker.follower.start(positions or {})
     task = asyncio.create_task(worker.follower.run())
     try:
         yield worker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -116,14 +117,14 @@ async def test_what_is_emitted_is_in_the_log_as_it_was_said(world: World) -> Non
 
 @pytest.mark.parametrize("way", ["emit", "offer"])
 async def test_id_and_time_are_those_of_the_caller(world: World, way: str) -> None:
-    time = CREATED_AT + timedelta(seconds=1)
+    moment = CREATED_AT + timedelta(seconds=1)
     async with world.emitter() as emitter:
         if way == "emit":
-            assert await emitter.emit(some_usage().data, id="request-1", time=time) == "request-1"
+            assert await emitter.emit(some_usage().data, id="request-1", time=moment) == "request-1"
         else:
-            assert emitter.offer(some_usage().data, id="request-1", time=time)
+            assert emitter.offer(some_usage().data, id="request-1", time=moment)
     [event] = await world.events()
-    assert (event.id, event.time) == ("request-1", time)
+    assert (event.id, event.time) == ("request-1", moment)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +232,18 @@ async def test_closing_gives_up_in_time_and_tells_how_much_is_lost(world: World)
         await emit_some(emitter, 4)
     assert loss.value.count == emitter.unacknowledged == 4
     assert (emitter.sent, emitter.waiting) == (0, 0)
+
+
+async def test_what_was_lost_once_is_not_waited_for_when_it_closes_again(world: World) -> None:
+    world.log.hold()
+    emitter = world.emitter(close_seconds=0.3)
+    with pytest.raises(UsageNotDelivered):
+        await emit_some(emitter, 4)
+    world.log.let_through()
+    began = time.monotonic()
+    await emit_some(emitter, 1)
+    assert time.monotonic() - began < 0.3
+    assert (emitter.sent, emitter.waiting, emitter.unacknowledged) == (1, 0, 0)
 
 
 async def test_an_error_of_the_caller_is_more_important_than_the_loss(

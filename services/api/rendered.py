@@ -1,0 +1,37 @@
+"""Answers whose headers are bytes already: a server that offers `EXTENSION` writes them as they stand.
+
+uvicorn's own `send` looks at every header of every answer again, which takes longer than deciding does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any
+
+Header = tuple[bytes, bytes]
+
+#: Where the server puts its `Write` among the ASGI extensions of a request.
+EXTENSION = "hokusai.rendered_answer"
+
+#: Takes the status, the lines of the headers and the body. The lines hold `content-length`, and neither
+#: `connection` nor `transfer-encoding`; the request is no HEAD. False: not now, and nothing is written.
+Write = Callable[[int, bytes, bytes], bool]
+
+
+def lines_of(headers: Iterable[Header]) -> bytes:
+    """The headers as they go over the wire."""
+    return b"".join(b"%s: %s\r\n" % header for header in headers)
+
+
+def headers_of(lines: bytes) -> list[Header]:
+    """The same as ASGI has them."""
+    pairs = (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])
+    return [(name, value) for name, _, value in pairs]
+
+
+def write_at_once(scope: MutableMapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
+    """Whether the server has written this answer; if not, it is to be sent as any other."""
+    extensions = scope.get("extensions")
+    if extensions is None or (write := extensions.get(EXTENSION)) is None:
+        return False
+    return write(status, lines, body)  # type: ignore[no-any-return]

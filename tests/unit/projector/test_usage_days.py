@@ -1,0 +1,36 @@
+"""The work that forgets past days ends when it is told to, whatever it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from psycopg_pool import PoolTimeout
+
+from events.keeper.process import Opened
+from events.memory_log import MemoryLog
+from events.topics import Topics
+from services.projector.usage_days import dropping_days
+
+pytestmark = pytest.mark.anyio
+
+
+class AwayPool:
+    """A Postgres that is away: nobody gets a connection."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    def connection(self) -> Any:
+        self.asked.set()
+        raise PoolTimeout("no connection")
+
+
+async def test_it_ends_when_told_to_while_postgres_is_away() -> None:
+    pool, stopping = AwayPool(), asyncio.Event()
+    opened = Opened(cast(Any, pool), MemoryLog())
+    working = asyncio.create_task(dropping_days(Topics().usage)(opened, stopping))
+    await asyncio.wait_for(pool.asked.wait(), 1)
+    stopping.set()
+    await asyncio.wait_for(working, 1)
