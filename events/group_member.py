@@ -27,6 +27,10 @@ from events.log import Record
 from events.settings import KafkaSettings
 
 LARGEST_BATCH_RECORDS = 5000
+#: Read at once, of all partitions together: enough that several have a batch while all are behind.
+LARGEST_READ_RECORDS = 4 * LARGEST_BATCH_RECORDS
+#: A batch of uses is 2.5 MB; Kafka's own limit of 1 MB would make batches of 2,000.
+LARGEST_FETCH_BYTES = 3 * 1024 * 1024
 LEAVE_TIMEOUT_SECONDS = 2.0
 DAY_MS = 24 * 3_600_000
 
@@ -63,6 +67,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             "auto_offset_reset": "none",
             # A partition that is begun waits for the fetch under way, so that must be a short one.
             "fetch_max_wait_ms": 100,
+            "max_partition_fetch_bytes": LARGEST_FETCH_BYTES,
             "session_timeout_ms": int(session_timeout_seconds * 1000),
             "heartbeat_interval_ms": int(session_timeout_seconds * 1000 / 5),
             # Heartbeats say that we live: to wait for Postgres for hours is no reason to leave the group.
@@ -113,8 +118,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.pause(self._place(claim.partition))
             self._dropped[claim.partition] = self._claims.pop(claim.partition)
 
-    async def next_batches(self) -> Sequence[Batch]:
-        """What was appended to the claimed partitions, as soon as there is something; empty after 200 ms.
+    async def next_batches(self) -> Sequence[Sequence[Batch]]:
+        """What was appended to each claimed partition, as soon as there is something; empty after 200 ms.
 
         Raises `WrongLog` when the log does not hold the offset that Postgres is at, and aiokafka's errors
         for records that cannot be unpacked: read on by nobody but a new member then.
@@ -122,7 +127,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._consumer._fetcher.error_future.done():
             raise LogUnavailable(f"{self._topic}: this consumer is broken")
         try:
-            fetched = await self._consumer.getmany(timeout_ms=200, max_records=LARGEST_BATCH_RECORDS)
+            fetched = await self._consumer.getmany(timeout_ms=200, max_records=LARGEST_READ_RECORDS)
         except OffsetOutOfRangeError as error:
             raise WrongLog(_out_of_range(error)) from None
         except NoOffsetForPartitionError:
@@ -133,7 +138,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             # Not the last record's offset + 1: markers of a foreign producer's transactions are passed too.
             position = await self._consumer.position(place)
             if position > claim.next_offset:
-                batches.append(Batch(claim, fetched.get(place, ()), position))
+                batches.append(_cut(claim, fetched.get(place, ()), position))
         return batches
 
     async def report(self) -> None:
@@ -193,6 +198,16 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _place(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
+
+
+def _cut(claim: Claim, records: Sequence[Record], position: int) -> Sequence[Batch]:
+    """Batches that follow on each other, the last one up to the position."""
+    begins = range(0, len(records), LARGEST_BATCH_RECORDS) or (0,)
+    ends = [*(records[begin].offset for begin in begins[1:]), position]
+    return [
+        Batch(claim, records[begin : begin + LARGEST_BATCH_RECORDS], end)
+        for begin, end in zip(begins, ends, strict=True)
+    ]
 
 
 def _out_of_range(error: OffsetOutOfRangeError) -> str:

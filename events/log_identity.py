@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from events.errors import WrongLog
@@ -11,7 +11,7 @@ from events.kafka_clients import administration, log_unavailable
 from events.kafka_cluster import Cluster, describe, first_offsets
 from events.settings import KafkaSettings
 from events.topic_differences import topic_differences
-from events.topics import KEEP_EVERYTHING, Topic, Topics
+from events.topics import KEEP_EVERYTHING, KEPT_FOR_EVER, Topic, Topics
 
 
 class LogIdentity(NamedTuple):
@@ -22,12 +22,17 @@ class LogIdentity(NamedTuple):
 
 
 async def check_log(
-    kafka: KafkaSettings, topics: Topics, known: LogIdentity | None, timeout_seconds: float = 10.0
+    kafka: KafkaSettings,
+    topics: Topics,
+    known: LogIdentity | None,
+    kept: Collection[Topic] = (),
+    timeout_seconds: float = 10.0,
 ) -> LogIdentity:
     """Return which log this is if it is ours: the known one (None: any), with nothing lost or moved.
 
     Every topic exists with the partitions it was born with; an event store holds each record since offset
-    0 and keeps it for ever. Raises `WrongLog`, which names all that is wrong and how to repair it, and
+    0 and keeps it for ever. Topics that the caller has `kept` rows of also keep what was agreed on, and in
+    whose time. Raises `WrongLog`, which names all that is wrong and how to repair it, and
     `LogUnavailable`. Opens and closes connections of its own; takes some 20 ms.
     """
     with log_unavailable("the log was not checked"):
@@ -37,8 +42,8 @@ async def check_log(
             found = LogIdentity(cluster.cluster_id, topics.lifecycle.name)
             if known not in (None, found):
                 raise WrongLog(_another_log(kafka, found, known))
-            problems = list(_altered(kafka, topics, cluster))
-            stores = [topic for topic in topics.all() if _is_whole_store(topic, cluster)]
+            problems = list(_altered(kafka, topics, kept, cluster))
+            stores = [topic for topic in topics.all() if _is_whole_store(topic, kept, cluster)]
             problems += _forgotten(await first_offsets(kafka, stores))
     if problems:
         raise WrongLog("; ".join(problems))
@@ -58,20 +63,21 @@ def _another_log(kafka: KafkaSettings, found: LogIdentity, known: LogIdentity) -
     )
 
 
-def _altered(kafka: KafkaSettings, topics: Topics, cluster: Cluster) -> Iterator[str]:
+def _altered(
+    kafka: KafkaSettings, topics: Topics, kept: Collection[Topic], cluster: Cluster
+) -> Iterator[str]:
     for topic in topics.all():
-        agreed = {
-            name: value
-            for name, value in topic.configuration.items()
-            if topic.is_event_store and name in KEEP_EVERYTHING
-        }
+        names = (KEPT_FOR_EVER if topic in kept else KEEP_EVERYTHING if topic.is_event_store else {}).keys()
+        agreed = {name: value for name, value in topic.configuration.items() if name in names}
         found = cluster.topics.get(topic.name)
         yield from topic_differences(topic, found, agreed=agreed, bootstrap_servers=kafka.bootstrap_servers)
 
 
-def _is_whole_store(topic: Topic, cluster: Cluster) -> bool:
+def _is_whole_store(topic: Topic, kept: Collection[Topic], cluster: Cluster) -> bool:
     found = cluster.topics.get(topic.name)
-    return topic.is_event_store and found is not None and found.partitions >= topic.partitions
+    keeps_all = topic.configuration.items() >= KEEP_EVERYTHING.items()
+    is_store = topic.is_event_store or (topic in kept and keeps_all)
+    return is_store and found is not None and found.partitions >= topic.partitions
 
 
 def _forgotten(first_offsets: Mapping[tuple[str, int], int]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from events.errors import LogUnavailable
 from events.group_member import Batch, GroupMember
 from events.log import EventLog, Record
 from events.settings import KafkaSettings
-from events.together import run_together
+from events.together import run_all, run_together
 from events.waiting import wait_for
 
 #: Nobody's fault: the batch is kept, and tried again until it is in.
@@ -31,7 +31,9 @@ OUTAGES = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTime
 
 REPORT_INTERVAL_SECONDS = 1.0
 REPORT_TIMEOUT_SECONDS = 5.0
-#: How long the batch in hand may take once the process is asked to stop.
+#: Of different partitions: one is decoded while Postgres works on the other.
+BATCHES_IN_HAND = 2
+#: How long the batches in hand may take once the process is asked to stop.
 LAST_BATCH_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
@@ -96,6 +98,7 @@ class ProjectionRunner:
         self._metrics = metrics
         self._kafka_address = kafka.bootstrap_servers
         self._heard_at = -math.inf
+        self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
         self._member = GroupMember(
             kafka, projection.topic, group_id, session_timeout_seconds, on_lost=metrics.partition_lost
         )
@@ -127,15 +130,21 @@ class ProjectionRunner:
                 claim = await wait_for(what, partial(self._claim, partition), OUTAGES)
                 if claim is not None:
                     self._member.begin(claim)
-            for batch in await self._member.next_batches():
-                if not stopping.is_set():
-                    await self._apply(batch)
+            if appended := await self._member.next_batches():
+                await run_all(*(self._apply_in_turn(batches, stopping) for batches in appended))
 
     async def _claim(self, partition: int) -> Claim | None:
         if partition not in self._member.unclaimed():
             return None  # Kafka has taken it away while Postgres was waited for
         async with self._pool.connection() as connection:
             return await claim_partition(connection, self._projection.name, self._projection.topic, partition)
+
+    async def _apply_in_turn(self, batches: Sequence[Batch], stopping: asyncio.Event) -> None:
+        """The batches of one partition. Those of others are decoded while Postgres works on this one's."""
+        for batch in batches:
+            async with self._in_hand:
+                if not stopping.is_set():
+                    await self._apply(batch)
 
     async def _apply(self, batch: Batch) -> None:
         claim, began = batch.claim, time.perf_counter()

@@ -120,7 +120,8 @@ class Keeper:
 
     async def _confirm_log(self) -> None:
         async with await self._connect() as connection:
-            found = await check_log(self._settings, self._settings, await known_log(connection))
+            known = await known_log(connection)
+            found = await check_log(self._settings, self._settings, known, self._kept.topics)
             await remember_log(connection, found)
             if not await has_goals(connection):
                 await set_goals(connection, await end_offsets(self._settings, self._kept.topics))

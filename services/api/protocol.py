@@ -65,7 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _write(self, cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
-        """A `Write`: what the two calls of the cycle's `send` do, in one, where nothing is out of the ordinary."""
+        """A `Write`: what two calls of the cycle's `send` do, where nothing is out of the ordinary."""
         if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or cycle.access_log:
             return False
         # uvicorn makes a new list with every second's date.

@@ -7,8 +7,10 @@ SELECT cluster_id, lifecycle_topic FROM projector.identity;
 SELECT partition, next_offset FROM projector.positions WHERE topic = %(topic)s;
 
 -- name: take_your_time
--- For this transaction: a snapshot of a million keys is no question that somebody waits for.
-SET LOCAL statement_timeout = '5min';
+-- For this transaction: a snapshot of a million keys is no question that somebody waits for, and its cursors
+-- are read to their end, so that whole tables are read rather than rows in the order of an index.
+SELECT set_config('statement_timeout', '5min', true), set_config('cursor_tuple_fraction', '1', true),
+       set_config('work_mem', '64MB', true);
 
 -- name: snapshot_keyless
 -- Lineages that have no key. Only those that were parked before their first one: the others begin with it.
@@ -16,14 +18,24 @@ SELECT lineage_id::text, sequence, parked FROM projector.lineages
 WHERE parked IS NOT NULL
   AND NOT EXISTS (SELECT FROM projector.keys WHERE keys.lineage_id = lineages.lineage_id);
 
--- name: snapshot_keys
--- Every key of every lineage, in the order that rotation strung them together: the columns of `StoredKey`.
+-- name: snapshot_first_keys
+-- The first key of every lineage, in any order: the columns of `StoredKey`.
 SELECT lineage_id::text, sequence, parked, key_id::text, user_id, name, key_prefix,
        json_build_array(service_id, environment, scopes, allowed_ips, rate_limit_per_hour,
                         monthly_prediction_limit, billing_plan, lifetime_days, pepper_id)::text,
        bcrypt_hash, fingerprint, created_at, expires_at, revoked_at, valid_until, superseded_by::text
 FROM projector.keys
-ORDER BY lineage_id, position;
+WHERE position = 0;
+
+-- name: snapshot_later_keys
+-- The keys that rotation has strung to them, those of a lineage oldest first.
+SELECT lineage_id::text, sequence, parked, key_id::text, user_id, name, key_prefix,
+       json_build_array(service_id, environment, scopes, allowed_ips, rate_limit_per_hour,
+                        monthly_prediction_limit, billing_plan, lifetime_days, pepper_id)::text,
+       bcrypt_hash, fingerprint, created_at, expires_at, revoked_at, valid_until, superseded_by::text
+FROM projector.keys
+WHERE position > 0
+ORDER BY position;
 
 -- name: list_keys
 -- Keys as the admin sees them, oldest first, from after a cursor on.

@@ -101,15 +101,11 @@ class PostgresReadModels:
                 await cursor.execute(QUERIES["snapshot_keyless"])
                 for lineage_id, sequence, parked in await cursor.fetchall():
                     directory.put(Lineage(lineage_id, sequence, (), parked))
-                async with connection.cursor("keys", row_factory=_stored_key) as keys:
-                    await keys.execute(QUERIES["snapshot_keys"], binary=True)
-                    batch = await keys.fetchmany(SNAPSHOT_BATCH)
-                    while batch:
-                        # Postgres finds the next ones meanwhile.
-                        following = asyncio.create_task(keys.fetchmany(SNAPSHOT_BATCH))
-                        await asyncio.sleep(0)
-                        directory.load(batch)
-                        batch = await following
+                for query in (QUERIES["snapshot_first_keys"], QUERIES["snapshot_later_keys"]):
+                    async with connection.cursor("keys", row_factory=_stored_key) as keys:
+                        await keys.execute(query, binary=True)
+                        while batch := await keys.fetchmany(SNAPSHOT_BATCH):
+                            directory.load(batch)
             await connection.set_isolation_level(None)
         return positions
 

@@ -34,7 +34,7 @@ FROM (
 LEFT JOIN billing.months ON lineage_id = %(lineage_id)s::uuid AND month = %(month)s;
 
 -- name: days_of_use
--- The sums of each day and service, by the service that reported them.
+-- The sums of each day and service, by the service that reported them; one more than anybody is told.
 SELECT is_filled, day, service_id, requests, errors, predictions, compute_us, response_time_us
 FROM (
     SELECT coalesce(bool_and(is_filled), false) AS is_filled
@@ -43,4 +43,5 @@ FROM (
 LEFT JOIN projector.usage_days
     ON day BETWEEN %(first)s AND %(last)s
     AND (%(services)s::text[] IS NULL OR service_id = ANY(%(services)s::text[]))
-ORDER BY day, service_id COLLATE "C";
+ORDER BY day, service_id COLLATE "C"
+LIMIT %(most)s;

@@ -14,6 +14,8 @@ from services.api.errors import ReadModelUnavailable
 from services.api.read_models import PostgresReadModels, in_time
 
 TOP_ENDPOINTS = 10
+#: Whoever knows a key_id may report use for services of any name.
+MOST_DAYS_OF_USE = 10_000
 QUERIES = load_queries("services.api", "usage_queries.sql")
 
 
@@ -87,12 +89,16 @@ class PostgresUsageReadModels:
         )
 
     async def days(self, first: date, last: date, services: Sequence[str] | None) -> list[DayOfUse]:
-        """The days of that span, both ends included, by day and service; of these services (None: of all)."""
+        """The days of that span, both ends included, by day and service; of these services (None: of all).
+
+        At most one more than `MOST_DAYS_OF_USE`.
+        """
         rows = await self._rows(
             "days_of_use",
             topic=self._usage,
             first=first,
             last=last,
+            most=MOST_DAYS_OF_USE + 1,
             services=list(services) if services is not None else None,
         )
         return [DayOfUse(row["day"], row["service_id"], _sums(row)) for row in rows]

@@ -76,8 +76,7 @@ CREATE VIEW billing.months AS
            round(greatest(predictions - monthly_prediction_limit, 0) * price.overage, 6) AS overage
     FROM (
         SELECT lineage_id, date_trunc('month', hour AT TIME ZONE 'UTC')::date AS month,
-               sum(requests)::bigint AS requests, sum(predictions)::bigint AS predictions,
-               sum(compute_us)::bigint AS compute_us
+               sum(requests)::bigint AS requests, sum(predictions) AS predictions, sum(compute_us) AS compute_us
         FROM billing.hour
         WHERE revision > 0
         GROUP BY lineage_id, month

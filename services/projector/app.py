@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -12,6 +13,7 @@ from events.clock import Clock
 from events.kafka_cluster import end_offsets
 from events.keeper.process import Keeper, Kept
 from events.queries import load_queries
+from events.topics import Topic
 from services.projector.hourly import HourlyPublisher
 from services.projector.keys import KeysProjection
 from services.projector.metrics import ProjectorMetrics
@@ -30,8 +32,8 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     metrics = ProjectorMetrics()
     publisher = HourlyPublisher(settings, Clock(), metrics)
 
-    async def lifecycle_ends() -> Mapping[int, int]:
-        ends = await end_offsets(settings, [settings.lifecycle])
+    async def ends_of(topic: Topic) -> Mapping[int, int]:
+        ends = await end_offsets(settings, [topic])
         return {partition: end for (_, partition), end in ends.items()}
 
     async def count(connection: AsyncConnection[Any]) -> None:
@@ -48,10 +50,10 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
         topics=[settings.lifecycle, settings.usage, settings.hourly_usage],
         projections=[
             KeysProjection(settings),
-            UsageProjection(settings, lifecycle_ends),
+            UsageProjection(settings, partial(ends_of, settings.lifecycle)),
             PublishedProjection(settings),
         ],
-        works=[publisher.work, dropping_days(settings.usage)],
+        works=[publisher.work, dropping_days(settings.usage.name, partial(ends_of, settings.usage))],
         probe=count,
     )
     await Keeper(settings, kept, metrics).run(stopping)

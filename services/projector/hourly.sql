@@ -33,7 +33,7 @@ ON CONFLICT (key_id, hour) DO UPDATE SET revision = greatest(waiting.revision, e
 -- Rows that wait for somebody to send them. Those that somebody else holds are left to them.
 SELECT key_id::text, hour FROM projector.usage_unpublished
 WHERE taken_until IS NULL OR taken_until < now()
-ORDER BY key_id, hour
+ORDER BY last_taken_at NULLS FIRST, key_id, hour
 LIMIT %(rows)s
 FOR UPDATE SKIP LOCKED;
 
@@ -48,7 +48,8 @@ WITH held AS (
     DELETE FROM projector.usage_unpublished AS waiting USING held
     WHERE waiting.key_id = held.key_id AND waiting.hour = held.hour AND revision <= published_revision
 ), taken AS (
-    UPDATE projector.usage_unpublished AS waiting SET taken_until = now() + %(taken_for)s FROM held
+    UPDATE projector.usage_unpublished AS waiting SET taken_until = now() + %(taken_for)s, last_taken_at = now()
+    FROM held
     WHERE waiting.key_id = held.key_id AND waiting.hour = held.hour AND revision > published_revision
     RETURNING waiting.key_id, waiting.hour
 )

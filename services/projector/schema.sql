@@ -74,7 +74,8 @@ CREATE TABLE projector.usage_progress (
 );
 
 -- Sums of distinct events. Times are in microseconds, so that a sum does not depend on its order.
--- `requests` is the number of distinct events: the revision of the row.
+-- `requests` is the number of distinct events: the revision of the row. Sums of months and days are numeric,
+-- because nobody vouches for what is reported: 64 bits overflow after 100 million reports of a day each.
 CREATE TABLE projector.usage_hour (
     key_id           uuid        NOT NULL,
     hour             timestamptz NOT NULL,
@@ -89,15 +90,15 @@ CREATE TABLE projector.usage_hour (
 CREATE INDEX usage_hour_of_lineage ON projector.usage_hour (lineage_id, hour);
 
 CREATE TABLE projector.usage_endpoint_month (
-    key_id           uuid   NOT NULL,
-    month            date   NOT NULL,
-    endpoint         text   NOT NULL,
-    lineage_id       uuid   NOT NULL,
-    requests         bigint NOT NULL,
-    errors           bigint NOT NULL,
-    predictions      bigint NOT NULL,
-    compute_us       bigint NOT NULL,
-    response_time_us bigint NOT NULL,
+    key_id           uuid    NOT NULL,
+    month            date    NOT NULL,
+    endpoint         text    NOT NULL,
+    lineage_id       uuid    NOT NULL,
+    requests         bigint  NOT NULL,
+    errors           bigint  NOT NULL,
+    predictions      numeric NOT NULL,
+    compute_us       numeric NOT NULL,
+    response_time_us numeric NOT NULL,
     PRIMARY KEY (key_id, month, endpoint)
 );
 CREATE INDEX usage_endpoint_month_of_lineage ON projector.usage_endpoint_month (lineage_id, month);
@@ -110,9 +111,9 @@ CREATE TABLE projector.usage_service_day (
     partition        integer NOT NULL,
     requests         bigint  NOT NULL,
     errors           bigint  NOT NULL,
-    predictions      bigint  NOT NULL,
-    compute_us       bigint  NOT NULL,
-    response_time_us bigint  NOT NULL,
+    predictions      numeric NOT NULL,
+    compute_us       numeric NOT NULL,
+    response_time_us numeric NOT NULL,
     PRIMARY KEY (day, service_id, partition)
 );
 
@@ -130,11 +131,13 @@ CREATE TABLE projector.usage_published (
 );
 
 -- Rows that usage.hourly has not been seen to have. `taken_until`: somebody is sending it until then.
+-- `last_taken_at`: who was not sent for longest is sent first, so that busy keys never keep others waiting.
 CREATE TABLE projector.usage_unpublished (
-    key_id      uuid        NOT NULL,
-    hour        timestamptz NOT NULL,
-    revision    bigint      NOT NULL,
-    taken_until timestamptz,
+    key_id        uuid        NOT NULL,
+    hour          timestamptz NOT NULL,
+    revision      bigint      NOT NULL,
+    taken_until   timestamptz,
+    last_taken_at timestamptz,
     PRIMARY KEY (key_id, hour)
 );
 
@@ -175,8 +178,8 @@ CREATE VIEW projector.usage_months AS
 
 CREATE VIEW projector.usage_days AS
     SELECT day, service_id, sum(requests)::bigint AS requests, sum(errors)::bigint AS errors,
-           sum(predictions)::bigint AS predictions, sum(compute_us)::bigint AS compute_us,
-           sum(response_time_us)::bigint AS response_time_us
+           sum(predictions) AS predictions, sum(compute_us) AS compute_us,
+           sum(response_time_us) AS response_time_us
     FROM projector.usage_service_day
     GROUP BY day, service_id;
 

@@ -29,12 +29,22 @@ CREATE TABLE {name} (LIKE projector.usage_identity INCLUDING ALL);
 -- Make it the day's place. The lock that this takes lets others insert.
 ALTER TABLE projector.usage_identity ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end});
 
+-- name: newest_append
+-- The newest record of all that are applied, by the broker's time.
+SELECT max(appended_at) FROM projector.usage_progress;
+
 -- name: past_days
--- Days that ended more than 36 days before the lowest time that the partitions have got to; none while a
--- partition has not begun.
+-- Days that ended more than 36 days before the lowest time that the partitions have got to. A partition whose
+-- end is reached has got to `newest`, which was read before the ends were: what comes there is appended later.
 WITH reached AS (
-    SELECT min(appended_at) AS appended_at FROM projector.usage_progress
-    HAVING count(*) >= %(partitions)s
+    SELECT min(CASE WHEN next_offset >= ends_at THEN %(newest)s ELSE appended_at END) AS appended_at
+    FROM unnest(%(partitions)s::integer[], %(ends)s::bigint[]) AS log(partition, ends_at)
+    LEFT JOIN projector.usage_progress USING (partition)
+    LEFT JOIN LATERAL (
+        SELECT coalesce(max(next_offset), 0) AS next_offset FROM projector.positions
+        WHERE topic = %(topic)s AND positions.partition = log.partition
+    ) AS position ON true
+    HAVING bool_and(next_offset >= ends_at OR appended_at IS NOT NULL)
 ), days AS (
     SELECT to_date(right(relname, 8), 'YYYYMMDD') AS day
     FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,12 +13,14 @@ from events.keeper.process import Opened, Work
 from events.projection import OUTAGES
 from events.queries import load_queries
 from events.together import run_together
-from events.topics import Topic
 from events.waiting import wait_for
 
 _QUERIES = load_queries("services.projector", "usage.sql")
 
 DROP_INTERVAL_SECONDS = 60.0
+
+#: Where each partition of keys.usage ends now. Raises `LogUnavailable`.
+Ends = Callable[[], Awaitable[Mapping[int, int]]]
 
 
 async def make_days(connection: AsyncConnection[Any], days: Collection[date]) -> None:
@@ -39,17 +41,17 @@ async def make_days(connection: AsyncConnection[Any], days: Collection[date]) ->
             )
 
 
-def dropping_days(usage: Topic) -> Work:
-    """Once a minute: forget the days that no event can be of any more that counts."""
+def dropping_days(topic: str, ends: Ends) -> Work:
+    """Once a minute: forget the days that no event of the topic can be of any more that counts."""
 
     async def work(opened: Opened, stopping: asyncio.Event) -> None:
         async def drop() -> None:
             async with opened.pool.connection() as connection:
-                await drop_past_days(connection, usage.partitions)
+                await drop_past_days(connection, topic, ends)
 
         async def drop_again_and_again() -> None:
             while True:
-                await wait_for("Postgres, to forget past days", drop, OUTAGES)
+                await wait_for("Postgres and Kafka, to forget past days", drop, OUTAGES)
                 await asyncio.sleep(DROP_INTERVAL_SECONDS)
 
         await run_together(drop_again_and_again(), _until(stopping))
@@ -57,14 +59,21 @@ def dropping_days(usage: Topic) -> Work:
     return work
 
 
-async def drop_past_days(connection: AsyncConnection[Any], partitions: int) -> Sequence[date]:
-    """Drop the days that every partition of keys.usage has left 36 days behind it, by the broker's time.
+async def drop_past_days(connection: AsyncConnection[Any], topic: str, ends: Ends) -> Sequence[date]:
+    """Drop the days that every partition of the topic has left 36 days behind it, by the broker's time.
 
     Never by a clock of ours: a rebuild that is at old records needs the old days. Returns the days dropped.
-    Raises `LockNotAvailable` when somebody who counts holds on for too long.
+    Raises `LockNotAvailable` when somebody who counts holds on for too long, `LogUnavailable`.
     """
-    cursor = await connection.execute(_QUERIES["past_days"], {"partitions": partitions})
-    days = [day for (day,) in await cursor.fetchall()]
+    newest = await (await connection.execute(_QUERIES["newest_append"])).fetchone()
+    reached = await ends()
+    values = {
+        "topic": topic,
+        "newest": newest[0] if newest else None,
+        "partitions": list(reached),
+        "ends": list(reached.values()),
+    }
+    days = [day for (day,) in await (await connection.execute(_QUERIES["past_days"], values)).fetchall()]
     for day in days:
         async with connection.transaction():
             await connection.execute(_QUERIES["be_patient_for_a_moment"])

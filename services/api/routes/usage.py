@@ -18,6 +18,7 @@ from services.api.routes.admin import AdminRoute, GuardedRoute, correlation_id, 
 from services.api.routes.answers import BAD_REQUEST, NOT_FOUND, TOO_LARGE, UNAUTHORIZED, UNAVAILABLE, Answer
 from services.api.schemas import Message, Problem
 from services.api.state import State
+from services.api.usage_read_models import MOST_DAYS_OF_USE
 from services.api.usage_schemas import (
     DateTime,
     DebitUsage,
@@ -127,6 +128,8 @@ async def aggregate(
     # Today's services go by several names; others are taken as they are.
     services = None if service_id is None else same_service(service_id) or [service_id]
     days = await state.usage_read_models.days(start.date(), end.date(), services)
+    if len(days) > MOST_DAYS_OF_USE:
+        raise _bad("query", "start_date", "the span has too much to tell, shorten it or name a service_id")
     return UsageAggregate.of(start, end, days)
 
 

@@ -1,4 +1,4 @@
-"""POST /api/v1/keys/validate: the hot path. Request -> KeyValidator -> answer, in front of everything else."""
+"""POST /api/v1/keys/validate: the hot path. Request -> KeyValidator -> answer, in front of the rest."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from services.api.rendered import headers_of, write_at_once
 from services.api.routes.validation_answer import VALID, WITHOUT_KEY, Answer, malformed, of_key
 from services.api.routes.validation_request import (
     MalformedRequest,
-    is_declared_too_large,
     key_in_body,
     key_in_headers,
     parse,
     question_in,
+    refuse_declared_too_large,
     whole_body,
 )
 from services.api.validator import KeyValidator
@@ -53,8 +53,7 @@ class ValidationRoute:
             return
         headers = dict(scope["headers"])
         try:
-            if is_declared_too_large(scope, headers):
-                raise BodyTooLarge
+            refuse_declared_too_large(scope, headers)
             message = await receive()
             body = message.get("body")
             # Nearly always there is all of it.

@@ -1,4 +1,4 @@
-"""What a validation is answered with, down to the bytes of the headers; rendered once, as far as that goes."""
+"""What a validation is answered with, to the bytes of its headers; rendered once as far as that goes."""
 
 from __future__ import annotations
 

@@ -20,11 +20,12 @@ class MalformedRequest(Exception):
     """The request can't be understood; the message names the field."""
 
 
-def is_declared_too_large(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether the request says that its body is over the limit, which has five digits."""
+def refuse_declared_too_large(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+    """Raise `BodyTooLarge` where the request says that its body is over the limit, which has five digits."""
     length = headers.get(b"content-length", b"")
     is_worth_a_look = len(length) > 4 or len(headers) != len(scope["headers"])
-    return is_worth_a_look and declared_length(scope) > MAX_BODY_BYTES
+    if is_worth_a_look and declared_length(scope) > MAX_BODY_BYTES:
+        raise BodyTooLarge
 
 
 def key_in_headers(scope: Scope, headers: Mapping[bytes, bytes]) -> bytes | None:

@@ -133,6 +133,19 @@ async def test_topics_that_may_forget_may(kafka_settings: KafkaSettings, topics:
     await check_log(kafka_settings, topics, None)
 
 
+async def test_who_keeps_rows_of_a_topic_depends_on_what_it_keeps(
+    kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    """Statements that are forgotten would be closed anew; what is late would depend on a client's clock."""
+    await configure(kafka_settings, topics.statements, retention_ms="604800000")
+    await configure(kafka_settings, topics.usage, message_timestamp_type="CreateTime")
+    await check_log(kafka_settings, topics, None)
+    with pytest.raises(WrongLog) as refusal:
+        await check_log(kafka_settings, topics, None, [topics.statements, topics.usage])
+    for told in ("billing.statements has retention.ms=604800000", "message.timestamp.type=CreateTime"):
+        assert told in str(refusal.value)
+
+
 async def test_a_check_is_cheap(kafka_settings: KafkaSettings, topics: Topics) -> None:
     """Every process asks every minute."""
     await check_log(kafka_settings, topics, None)

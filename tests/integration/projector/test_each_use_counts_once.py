@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -140,13 +140,27 @@ async def test_days_are_forgotten_by_the_time_of_the_log_alone(counting: Countin
     await counting.apply([usage_record(old)])
     await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + 40 * DAY), partition=1)])
     async with counting.connection() as connection:
-        assert await drop_past_days(connection, partitions=2) == []
+        assert await drop_past_days(connection, "keys.usage", _unread(0, 1)) == []
         await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + 37 * DAY))])
-        assert await drop_past_days(connection, partitions=3) == []
-        assert await drop_past_days(connection, partitions=2) == [NOON.date()]
+        assert await drop_past_days(connection, "keys.usage", _unread(0, 1, 2)) == []
+        assert await drop_past_days(connection, "keys.usage", _unread(0, 1)) == [NOON.date()]
     (letter,) = await counting.apply([usage_record(old, NOON + 40 * DAY)])
     assert letter.reason == "too old"
     assert await counting.value(REQUESTS) == 3
+
+
+async def test_a_partition_without_use_holds_no_day(counting: Counting) -> None:
+    """What comes there is appended after all that is counted by now."""
+    key = a_key_created()
+    await counting.begin_anew(key)
+    for day in (0, 40):
+        await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + day * DAY))])
+
+    async def nothing_unread() -> Mapping[int, int]:
+        return {0: 0, 1: 0}
+
+    async with counting.connection() as connection:
+        assert await drop_past_days(connection, "keys.usage", nothing_unread) == [NOON.date()]
 
 
 async def test_a_day_that_is_in_use_is_forgotten_later_and_holds_up_nobody(counting: Counting) -> None:
@@ -158,8 +172,17 @@ async def test_a_day_that_is_in_use_is_forgotten_later_and_holds_up_nobody(count
         async with counter.transaction():
             await counter.execute("SELECT FROM projector.usage_identity")
             with pytest.raises(Exception, match="lock timeout"):
-                await drop_past_days(dropper, partitions=1)
-        assert len(await drop_past_days(dropper, partitions=1)) == 1
+                await drop_past_days(dropper, "keys.usage", _unread(0))
+        assert len(await drop_past_days(dropper, "keys.usage", _unread(0))) == 1
+
+
+def _unread(*partitions: int) -> Callable[[], Awaitable[Mapping[int, int]]]:
+    """Each of these partitions has more than was applied."""
+
+    async def ends() -> Mapping[int, int]:
+        return dict.fromkeys(partitions, 1_000_000)
+
+    return ends
 
 
 def _random_record(chance: random.Random, key_id: str, offset: int) -> StoredRecord:

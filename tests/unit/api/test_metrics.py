@@ -34,9 +34,9 @@ def test_counts_are_summed_over_the_workers_whoever_is_asked(tmp_path: Path) -> 
     one, node_of_one, _ = a_worker(tmp_path)
     two, node_of_two, _ = a_worker(tmp_path)
 
-    one.verdict(Verdict.VALID)
-    two.verdict(Verdict.VALID)
-    two.verdict(Verdict.UNKNOWN)
+    one.validation(Verdict.VALID)
+    two.validation(Verdict.VALID)
+    two.validation(Verdict.UNKNOWN)
 
     for node in (node_of_one, node_of_two):
         found = samples(node)
@@ -85,7 +85,8 @@ def test_every_verdict_and_class_of_answer_has_a_counter_of_its_own(tmp_path: Pa
     metrics, node, _ = a_worker(tmp_path)
     for number, verdict in enumerate(Verdict, start=1):
         for _ in range(number):
-            metrics.verdict(verdict)
+            metrics.validation(verdict)
+    answered = samples(node)
     for number in range(1, 6):
         for _ in range(number):
             metrics.answer(number * 100 + 4)
@@ -95,7 +96,18 @@ def test_every_verdict_and_class_of_answer_has_a_counter_of_its_own(tmp_path: Pa
     assert [
         found[f"hokusai_api_validations_total{{verdict={verdict.name.lower()}}}"] for verdict in Verdict
     ] == [*range(1, len(Verdict) + 1)]
-    assert [found[f"hokusai_api_answers_total{{status={n}xx}}"] for n in range(1, 6)] == [1, 2, 3, 4, 5]
+    classes = [f"hokusai_api_answers_total{{status={n}xx}}" for n in range(1, 6)]
+    assert [found[each] - answered[each] for each in classes] == [1, 2, 3, 4, 5]
+
+
+def test_a_validation_is_counted_as_the_answer_that_it_is(tmp_path: Path) -> None:
+    metrics, node, _ = a_worker(tmp_path)
+    for verdict in (Verdict.VALID, Verdict.UNKNOWN, Verdict.RATE_LIMITED, Verdict.STALE):
+        metrics.validation(verdict)
+
+    found = samples(node)
+
+    assert [found[f"hokusai_api_answers_total{{status={n}xx}}"] for n in range(1, 6)] == [0, 1, 0, 2, 1]
 
 
 def test_writes_are_counted_with_the_time_they_took(tmp_path: Path) -> None:
@@ -140,7 +152,7 @@ def test_gauges_show_the_largest_of_the_living_workers(tmp_path: Path) -> None:
 def test_sitting_down_again_counts_nothing_twice(tmp_path: Path) -> None:
     """A start is tried again when Kafka goes away in the middle of it."""
     metrics, node, seat = a_worker(tmp_path)
-    metrics.verdict(Verdict.VALID)
+    metrics.validation(Verdict.VALID)
 
     metrics.sit(seat)
 

@@ -70,7 +70,9 @@ class Worker:
     async def validate(self, secret: str | bytes, question: Question = NOTHING_MORE) -> Verdict:
         presented = secret.encode() if isinstance(secret, str) else secret
         known = self.validator.find(presented) or await self.validator.recognise(presented)
-        return Verdict.UNKNOWN if known is None else judge(self.validator, known, question, self.clock.seconds())
+        if known is None:
+            return Verdict.UNKNOWN
+        return judge(self.validator, known, question, self.clock.seconds())
 
 
 def judge(validator: KeyValidator, known: KnownKey, question: Question, now_seconds: float) -> Verdict:

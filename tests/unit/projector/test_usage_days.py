@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,6 @@ from psycopg_pool import PoolTimeout
 
 from events.keeper.process import Opened
 from events.memory_log import MemoryLog
-from events.topics import Topics
 from services.projector.usage_days import dropping_days
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,11 @@ class AwayPool:
 async def test_it_ends_when_told_to_while_postgres_is_away() -> None:
     pool, stopping = AwayPool(), asyncio.Event()
     opened = Opened(cast(Any, pool), MemoryLog())
-    working = asyncio.create_task(dropping_days(Topics().usage)(opened, stopping))
+    working = asyncio.create_task(dropping_days("keys.usage", _no_ends)(opened, stopping))
     await asyncio.wait_for(pool.asked.wait(), 1)
     stopping.set()
     await asyncio.wait_for(working, 1)
+
+
+async def _no_ends() -> Mapping[int, int]:
+    return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from services.api.edge import MAX_BODY_BYTES
 from services.api.routes.validation import ValidationRoute
@@ -67,7 +67,7 @@ async def test_a_caller_that_has_hung_up_gets_no_answer_and_is_not_counted(
     async def send(message: Message) -> None:
         raise AssertionError(message)
 
-    scope = {"type": "http", "method": "POST", "path": VALIDATE, "headers": [], "client": None}
+    scope: Scope = {"type": "http", "method": "POST", "path": VALIDATE, "headers": [], "client": None}
     await api.app(scope, receive, send)
 
     assert 'hokusai_api_answers_total{status="4xx"} 0.0' in (await anyone.get("/metrics")).text
