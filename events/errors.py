@@ -5,6 +5,7 @@ EventsError
 ├── LogUnavailable        no answer from the log in time; what was sent may still arrive
 ├── UsageNotDelivered     an emitter was closed before the log had acknowledged everything
 ├── WrongLog              this is not, or no longer, the log that the projections were built from
+├── WrongSchema           the rows in Postgres are kept by another version of this service
 ├── TopicMismatch         a topic's configuration differs from the agreement
 └── SettingsError         the environment lacks or misspells settings; all of them are named
 """
@@ -42,6 +43,10 @@ class WrongLog(EventsError):
 
     The message ends with how to repair it.
     """
+
+
+class WrongSchema(EventsError):
+    """The schema in Postgres is another version's than this process was written for."""
 
 
 class TopicMismatch(EventsError):

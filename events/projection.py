@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -37,6 +37,9 @@ BATCHES_IN_HAND = 2
 LAST_BATCH_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
+
+
+Confirm = Callable[[AsyncConnection[Any]], Awaitable[None]]
 
 
 class Projection(Protocol):
@@ -87,15 +90,18 @@ class ProjectionRunner:
         group_id: str,
         metrics: ProjectionMetrics,
         session_timeout_seconds: float = 10.0,
+        confirm: Confirm | None = None,
     ) -> None:
         """`pool` is open; its connections autocommit and find `projection_offset` on their search path.
 
         `log` takes the dead letters. `session_timeout_seconds`: how long Kafka waits for a silent member.
+        `confirm` is asked before each claim whether the rows are still ours to write; it raises if not.
         """
         self._pool = pool
         self._log = log
         self._projection = projection
         self._metrics = metrics
+        self._confirm = confirm
         self._kafka_address = kafka.bootstrap_servers
         self._heard_at = -math.inf
         self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
@@ -136,7 +142,9 @@ class ProjectionRunner:
     async def _claim(self, partition: int) -> Claim | None:
         if partition not in self._member.unclaimed():
             return None  # Kafka has taken it away while Postgres was waited for
-        async with self._pool.connection() as connection:
+        async with self._pool.connection() as connection, connection.transaction():
+            if self._confirm is not None:
+                await self._confirm(connection)
             return await claim_partition(connection, self._projection.name, self._projection.topic, partition)
 
     async def _apply_in_turn(self, batches: Sequence[Batch], stopping: asyncio.Event) -> None:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from events.envelope import NO_NUL, Envelope, Fact, KeyId, Text
+from events.shown_keys import hide_keys
 
 #: More of it in one request is no use but a mistake: a day, and a billion predictions.
 LONGEST_MS = 86_400_000
 MOST_PREDICTIONS = 1_000_000_000
 
+#: Callers put keys into query strings, and the log keeps use for ever.
+Endpoint = Annotated[
+    str, StringConstraints(min_length=1, max_length=512, pattern=NO_NUL), AfterValidator(hide_keys)
+]
+ServiceId = Annotated[Text, AfterValidator(hide_keys)]
 Milliseconds = Annotated[float, Field(ge=0, le=LONGEST_MS, allow_inf_nan=False)]
 
 
 class Usage(Fact):
-    """One request that a service served for a key. Times in milliseconds."""
+    """One request that a service served for a key. Times in milliseconds.
+
+    A key in the endpoint or the service, put there by mistake, is cut to what may be shown of it.
+    """
 
     key_id: KeyId
-    service_id: Text
-    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=NO_NUL)]
+    service_id: ServiceId
+    endpoint: Endpoint
     status_code: Annotated[int, Field(ge=0, le=999)]
     response_time_ms: Milliseconds
     predictions_count: Annotated[int, Field(ge=0, le=MOST_PREDICTIONS)] = 0

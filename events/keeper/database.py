@@ -28,7 +28,7 @@ def new_pool(database_url: str, schema: str) -> AsyncConnectionPool[AsyncConnect
         database_url,
         kwargs=_settings(schema),
         min_size=1,
-        max_size=6,
+        max_size=10,
         timeout=3.0,
         reconnect_timeout=2.0,
         open=False,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from events.errors import SettingsError, TopicMismatch, WrongLog
+from events.errors import SettingsError, TopicMismatch, WrongLog, WrongSchema
 from events.keeper.settings import KeeperSettings
 
 FAILED = 1
@@ -35,7 +35,7 @@ def run_process(
         asyncio.run(_until_stopped(run, settings))
     except SettingsError as error:
         return _refuse(name, "bad settings: " + "; ".join(error.problems))
-    except (WrongLog, TopicMismatch) as error:
+    except (WrongLog, WrongSchema, TopicMismatch) as error:
         return _refuse(name, str(error))
     except Exception:
         logging.getLogger(__name__).critical("the %s cannot go on", name, exc_info=True)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -20,7 +21,15 @@ from events.keeper.database import address, connect, new_pool
 from events.keeper.log_watch import LogWatch
 from events.keeper.metrics import Metrics
 from events.keeper.operations import operations, serve
-from events.keeper.schema import Schema, has_goals, known_log, prepare_schema, remember_log, set_goals
+from events.keeper.schema import (
+    Schema,
+    confirm_schema,
+    has_goals,
+    known_log,
+    prepare_schema,
+    remember_log,
+    set_goals,
+)
 from events.keeper.settings import KeeperSettings
 from events.log import EventLog
 from events.log_identity import check_log
@@ -120,6 +129,7 @@ class Keeper:
 
     async def _confirm_log(self) -> None:
         async with await self._connect() as connection:
+            await confirm_schema(connection, self._kept.schema)
             known = await known_log(connection)
             found = await check_log(self._settings, self._settings, known, self._kept.topics)
             await remember_log(connection, found)
@@ -139,6 +149,7 @@ class Keeper:
                 group_id=self._settings.group_id(projection.name),
                 metrics=self._metrics.of(projection.name),
                 session_timeout_seconds=self._settings.session_timeout_seconds,
+                confirm=partial(confirm_schema, schema=self._kept.schema),
             )
             for projection in self._kept.projections
         ]

@@ -9,7 +9,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('hokusai-auth schema ' || %(schema
 SELECT to_regclass('schema_version') IS NOT NULL;
 
 -- name: schema_version
--- The version that the schema was made in.
+-- The version that the schema was made in. Nobody drops the schema before this transaction ends.
 SELECT version FROM schema_version;
 
 -- name: remember_schema_version

@@ -9,6 +9,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
+from events.errors import WrongSchema
 from events.log_identity import LogIdentity
 from events.queries import load_queries
 
@@ -30,16 +31,19 @@ class Schema:
 
 
 async def prepare_schema(connection: AsyncConnection[Any], schema: Schema) -> None:
-    """See that the schema is there in today's version; whatever else is there is dropped, for a rebuild.
+    """See that the schema is there in today's version; an older one is dropped, for a rebuild.
 
     What is known of the log stays. The schema stands first in the connection's search path. Several
-    processes may do this at once.
+    processes may do this at once. Raises `WrongSchema` when a newer version has made it: an old process that
+    starts again in the middle of an upgrade must not undo it.
     """
     async with connection.transaction():
         await connection.execute(_QUERIES["lock_schema"], {"schema": schema.name})
         found = await _version(connection)
         if found == schema.version:
             return
+        if found is not None and found > schema.version:
+            raise _newer(schema, found)
         known = None if found is None else await known_log(connection)
         name = sql.Identifier(schema.name)
         await connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(name))
@@ -50,6 +54,16 @@ async def prepare_schema(connection: AsyncConnection[Any], schema: Schema) -> No
         if known is not None:
             await remember_log(connection, known)
         logger.info("made schema %s, version %d: filling it from the log", schema.name, schema.version)
+
+
+async def confirm_schema(connection: AsyncConnection[Any], schema: Schema) -> None:
+    """Raises `WrongSchema` when another version has made the schema since; it stays in a transaction.
+
+    A schema that is gone is told by whatever is asked of it next.
+    """
+    found = await _version(connection)
+    if found not in (None, schema.version):
+        raise WrongSchema(f"schema {schema.name} was made anew in version {found}, this is {schema.version}")
 
 
 async def known_log(connection: AsyncConnection[Any]) -> LogIdentity | None:
@@ -80,6 +94,13 @@ async def set_goals(connection: AsyncConnection[Any], ends: Mapping[tuple[str, i
                 for (topic, partition), goal in sorted(ends.items())
             ],
         )
+
+
+def _newer(schema: Schema, found: int) -> WrongSchema:
+    return WrongSchema(
+        f"schema {schema.name} is of version {found}, this process of version {schema.version}: upgrade it, "
+        "or, to go back for good, stop every newer process and drop the schema"
+    )
 
 
 async def _version(connection: AsyncConnection[Any]) -> int | None:

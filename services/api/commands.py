@@ -16,11 +16,12 @@ from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated,
 from events.lifecycle import Folded
 from events.lineage import Applied, Key, KeySettings, Lineage
 from events.log import EventLog, Position
+from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
 from services.api.errors import HasherBusy, KeyNotFound, OutcomeUnknown, WriteConflict
 from services.api.follower import Follower
 from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, display_prefix, generate_key
+from services.api.key_material import Fingerprints, generate_key
 from services.api.metrics import Metrics
 from services.api.node import Node
 

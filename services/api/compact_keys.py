@@ -18,7 +18,7 @@ _HEAD = Struct("<Iq32s60s")
 _NUMBER = Struct("<I")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NO_ENDS = [None, None, None]
+_NO_ENDS = [None, None, None, None]
 
 
 class Terms(NamedTuple):
@@ -98,12 +98,13 @@ class CompactKeys:
 
     def pack(self, stored: StoredKey) -> bytes:
         (lineage_id, sequence, _, key_id, user_id, name, prefix, terms, bcrypt, fingerprint) = stored[:10]
-        (created_at, *ends, superseded_by) = stored[10:]
+        (created_at, *ends) = stored[10:]
         texts = f"{prefix}\0{name}\0{user_id}"
         # Most keys are the first of their lineage, and nothing has happened to them.
         if sequence != 1 or ends != _NO_ENDS or lineage_id != key_id:
+            *times, superseded_by = ends
             texts += f"\0{sequence}\0{lineage_id}\0{superseded_by or ''}"
-            for end in ends:
+            for end in times:
                 texts += f"\0{_microseconds(end)}" if end is not None else "\0"
         number = self._numbers.get(terms)
         if number is None:

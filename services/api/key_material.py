@@ -9,13 +9,11 @@ import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-MARKS = {"production": "live", "test": "test", "development": "dev"}
-ALPHABET = string.ascii_letters + string.digits
-SECRET_LENGTH = 32
-SHOWN_LENGTH = 3
+from events.shown_keys import MARKS, SECRET_LENGTH, SHAPE
 
-_SHAPE = re.compile(rb"hk_(?:live|test|dev)_[A-Za-z0-9]{%d}" % SECRET_LENGTH)
-_SHAPE_IN_TEXT = re.compile(_SHAPE.pattern.decode())
+ALPHABET = string.ascii_letters + string.digits
+
+_SHAPE = re.compile(SHAPE.pattern.encode())
 
 
 def generate_key(environment: str) -> str:
@@ -27,16 +25,6 @@ def generate_key(environment: str) -> str:
 def is_well_formed(key: bytes) -> bool:
     """Whether this could be a key at all. Such a key is ASCII and short enough for bcrypt's 72 bytes."""
     return _SHAPE.fullmatch(key) is not None
-
-
-def display_prefix(key: str) -> str:
-    """What may be shown of a well-formed key, such as `hk_live_AbC***`."""
-    return f"{key[: len(key) - SECRET_LENGTH + SHOWN_LENGTH]}***"
-
-
-def hide_keys(text: str) -> str:
-    """The text, with only what may be shown of whatever could be a key in it."""
-    return _SHAPE_IN_TEXT.sub(lambda found: display_prefix(found[0]), text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ Answers that are rendered already are written as they stand, to the byte what uv
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import MutableMapping
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from services.api.edge import MAX_BODY_BYTES, SECURITY_HEADERS
 from services.api.rendered import EXTENSION, Header, lines_of
@@ -26,6 +26,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_in_head = True
         self._has_request_ended = False
+        self._extensions: dict[str, Any] = {EXTENSION: self._write}
         self._server_headers: list[Header] | None = None
         self._server_lines = b""
 
@@ -41,12 +42,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._is_in_head = True
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
-        self.scope["extensions"] = {EXTENSION: partial(self._write, self.cycle)}  # type: ignore[dict-item]
 
     def on_message_complete(self) -> None:
         self._has_request_ended = True
@@ -64,9 +65,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%s\r\n%s" % (lines_of(headers), body))
         self.transport.close()
 
-    def _write(self, cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
-        """A `Write`: what two calls of the cycle's `send` do, where nothing is out of the ordinary."""
-        if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or cycle.access_log:
+    def _write(self, scope: MutableMapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
+        """A `Write`: what two calls of uvicorn's `send` do, where nothing is out of the ordinary."""
+        cycle = self.cycle
+        # Another scope: others were sent before this one was answered, and wait for `send`.
+        if cycle.scope is not scope or cycle.response_started or cycle.disconnected:
+            return False
+        if cycle.flow.write_paused or cycle.access_log:
             return False
         # uvicorn makes a new list with every second's date.
         if cycle.default_headers is not self._server_headers:

@@ -13,9 +13,9 @@ Header = tuple[bytes, bytes]
 #: Where the server puts its `Write` among the ASGI extensions of a request.
 EXTENSION = "hokusai.rendered_answer"
 
-#: Takes the status, the lines of the headers and the body. The lines hold `content-length`, and neither
-#: `connection` nor `transfer-encoding`; the request is no HEAD. False: not now, and nothing is written.
-Write = Callable[[int, bytes, bytes], bool]
+#: Takes the scope of the request (no HEAD), the status, the lines of the headers and the body. The lines hold
+#: `content-length`, and neither `connection` nor `transfer-encoding`. False: not now, and nothing is written.
+Write = Callable[[MutableMapping[str, Any], int, bytes, bytes], bool]
 
 
 def lines_of(headers: Iterable[Header]) -> bytes:
@@ -34,4 +34,4 @@ def write_at_once(scope: MutableMapping[str, Any], status: int, lines: bytes, bo
     extensions = scope.get("extensions")
     if extensions is None or (write := extensions.get(EXTENSION)) is None:
         return False
-    return write(status, lines, body)  # type: ignore[no-any-return]
+    return write(scope, status, lines, body)  # type: ignore[no-any-return]

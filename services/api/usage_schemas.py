@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from events.envelope import NO_NUL
+from events.shown_keys import hide_keys
 from events.usage import LONGEST_MS, MOST_PREDICTIONS, Usage
-from services.api.key_material import hide_keys
 from services.api.schemas import Problem, Time
 from services.api.usage_read_models import Charges, DayOfUse, MonthOfUse, Sums
 
@@ -71,11 +71,11 @@ class RecordUsage(BaseModel):
     compute_ms: Milliseconds = 0
 
     def use_of(self, key_id: str) -> Usage:
-        """As the log keeps it: an endpoint or service that carries a key, by mistake, without it."""
+        """As the log keeps it."""
         return Usage(
             key_id=key_id,
-            service_id=hide_keys(self.service_id),
-            endpoint=hide_keys(self.endpoint),
+            service_id=self.service_id,
+            endpoint=self.endpoint,
             status_code=self.status_code,
             response_time_ms=self.response_time_ms,
             predictions_count=self.predictions_count,

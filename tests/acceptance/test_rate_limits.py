@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from events.codec import decode_total
@@ -86,6 +87,27 @@ def test_neither_a_dead_projector_nor_a_restart_refills_a_window(
     assert late.headers["ratelimit-remaining"] == "0"
 
 
+def test_a_restart_after_the_windows_process_was_away_refills_no_window(stack: Stack) -> None:
+    """Postgres knows the first request only: the log has the others."""
+    stack.projector()
+    windows, node = stack.windows(), stack.api()
+    key = node.client.new_key(rate_limit_per_hour=10)
+    assert node.client.validate(key.api_key).headers["ratelimit-remaining"] == "9"
+    eventually(lambda: written_counts(stack, key) == [1], 10, "the first request in Postgres")
+    windows.kill()
+    statuses = [node.client.validate(key.api_key).status_code for _ in range(10)]
+    assert statuses == [200] * 9 + [429]
+
+    node.stop()
+    node.start()
+    node.wait_ready()
+
+    late = node.client.validate(key.api_key)
+    assert (late.status_code, late.json()) == (429, {"detail": "Rate limit exceeded"})
+    assert (late.headers["ratelimit-limit"], late.headers["ratelimit-remaining"]) == ("10", "0")
+    assert written_counts(stack, key) == [1]
+
+
 def test_two_nodes_share_a_limit(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     nodes = [world.stack.api(), world.stack.api()]
     key = nodes[0].client.new_key(rate_limit_per_hour=LIMIT)
@@ -117,6 +139,13 @@ def node_counts(stack: Stack, key: Created) -> dict[str, int]:
         if counter.lineage_id == key.key_id:
             counts[counter.node_id] = max(counter.count, counts.get(counter.node_id, 0))
     return counts
+
+
+def written_counts(stack: Stack, key: Created) -> list[int]:
+    """What Postgres knows of a key that was never rotated: the count of each worker."""
+    query = "SELECT count FROM projector.rate_windows WHERE lineage_id = %s"
+    with psycopg.connect(stack.database_url) as connection:
+        return [count for (count,) in connection.execute(query, [key.key_id]).fetchall()]
 
 
 def tell(capsys: pytest.CaptureFixture[str], what: str, *answers: Answers) -> None:

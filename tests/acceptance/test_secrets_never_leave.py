@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import httpx
 import psycopg
 from psycopg import sql
 
+from events.kafka_clients import administration
+from events.topics import Topic
+from events.usage import Usage
+from services.billing.months import end_of, last_due
 from services.local.kafka import EmbeddedKafka
 from services.local.postgres import EmbeddedPostgres
 from tests.acceptance.client import KEYS, VALIDATE, ApiClient, Created
+from tests.acceptance.eventually import eventually
 from tests.acceptance.stack import ADMIN_TOKEN, PEPPER, Stack, StackService
-from tests.acceptance.the_log import append, postgres_agrees, records
+from tests.acceptance.the_log import append, postgres_agrees, records, run
+from tests.acceptance.usage_load import Use, emit
 
 OTHER_PEPPER = "p0:yet-another-pepper-for-tests-only-8842"
 OTHER_TOKEN = "another-admin-token-for-tests-only-91bc"
+
+#: Where rows are once projector, windows and billing have had something of all that they handle.
+EVERYTHING_WORKED = {
+    f"table {name}"
+    for name in (
+        "projector.key",
+        "projector.key_event",
+        "projector.usage_hour",
+        "projector.usage_published",
+        "projector.rate_window",
+        "projector.key_activity",
+        "billing.hour",
+        "billing.account",
+        "billing.statement_line",
+    )
+}
+TOLD_SECONDS = 15.0
 
 
 def test_secrets_are_in_no_log_topic_metric_or_table(
@@ -27,7 +51,8 @@ def test_secrets_are_in_no_log_topic_metric_or_table(
         "ADMIN_TOKEN": f"{ADMIN_TOKEN},{OTHER_TOKEN}",
         "KEY_PEPPERS": f"{PEPPER},{OTHER_PEPPER}",
     }
-    projector, nodes = stack.projector(), [stack.api(), stack.api(workers=2)]
+    keepers = [stack.projector(), stack.windows(), stack.billing()]
+    nodes = [stack.api(), stack.api(workers=2)]
     secrets = {"admin token": ADMIN_TOKEN, "other admin token": OTHER_TOKEN}
     secrets |= {f"pepper {number}": text.split(":")[1] for number, text in enumerate((PEPPER, OTHER_PEPPER))}
     for node in nodes:
@@ -35,12 +60,14 @@ def test_secrets_are_in_no_log_topic_metric_or_table(
             # The part that is random: a key without its mark would be as bad.
             secrets[key.key_id] = key.api_key.rpartition("_")[2]
     append(stack, next(iter(secrets)), b"poison, so that the dead letters are there too")
+    use_in_a_month_that_is_due(stack, nodes[0].client.new_key().key_id)
     postgres_agrees(stack)
+    eventually(lambda: EVERYTHING_WORKED <= filled_tables(stack), TOLD_SECONDS, "all processes' rows")
 
     places = {
-        **logs(stack),
+        **logs(*keepers, *nodes),
         **topic_contents(stack),
-        **{f"metrics of {service.name}": metrics(service) for service in (projector, *nodes)},
+        **{f"metrics of {service.name}": metrics(service) for service in (*keepers, *nodes)},
         **tables(stack),
         "kafka's log": kafka.log_path.read_bytes(),
         "postgres' log": postgres.log_path.read_bytes(),
@@ -108,27 +135,53 @@ def drive_every_route(client: ApiClient) -> Iterator[Created]:
     client.validate(keys[2])
 
 
-def logs(stack: Stack) -> dict[str, bytes]:
-    found = {f"log {path.name}": path.read_bytes() for path in stack.folder.rglob("*.log")}
-    assert any(b"DEBUG" in content for content in found.values()), "nothing was logged at DEBUG"
+def use_in_a_month_that_is_due(stack: Stack, key_id: str) -> None:
+    """Billing closes it at once. And one that is too old, for the dead letters."""
+    usage = Usage(
+        key_id=key_id, service_id="platform", endpoint="/predict", status_code=200, response_time_ms=1
+    )
+    now = datetime.now(UTC)
+    times = (now - timedelta(days=40), end_of(last_due(now)) - timedelta(hours=1))
+    run(emit(stack.kafka, stack.topics, [Use(f"use of {time}", time, usage) for time in times]))
+
+
+def logs(*services: StackService) -> dict[str, bytes]:
+    found = {f"log {service.name}": service.log_path.read_bytes() for service in services}
+    for name, content in found.items():
+        assert b" DEBUG " in content, f"nothing at DEBUG in {name}"
     return found
 
 
 def topic_contents(stack: Stack) -> dict[str, bytes]:
+    """Every record of every topic, those that Faust has made for itself too."""
     found = {}
-    for topic in stack.topics.all():
+    for topic in topics_there_are(stack):
         found[f"topic {topic.name}"] = b"\n".join(
             part
             for record in records(stack, topic)
             for part in (record.key or b"", record.value or b"", repr(record).encode())
         )
-    assert found[f"topic {stack.topics.lifecycle.name}"]
-    assert found[f"topic {stack.topics.lifecycle_dead_letters.name}"]
+    assert len(found) > len(stack.topics.all())
+    for topic in stack.topics.all():
+        assert found[f"topic {topic.name}"], f"nothing in {topic.name}"
     return found
+
+
+def topics_there_are(stack: Stack) -> list[Topic]:
+    async def ask() -> list[Topic]:
+        async with administration(stack.kafka) as admin:
+            names = [name for name in await admin.list_topics() if name.startswith(stack.topics.prefix)]
+            return [Topic(name, "", {}) for name in names]
+
+    return run(ask())
 
 
 def metrics(service: StackService) -> bytes:
     return httpx.get(f"{service.url}/metrics").content
+
+
+def filled_tables(stack: Stack) -> set[str]:
+    return {table for table, content in tables(stack).items() if content}
 
 
 def tables(stack: Stack) -> dict[str, bytes]:

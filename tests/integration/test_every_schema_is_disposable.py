@@ -1,4 +1,4 @@
-"""All schemas can be dropped: what was counted, told and billed comes back from the log, and is not said again."""
+"""All schemas can be dropped: what was counted and billed comes back from the log, and is not said again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class World:
         self.uses = 0
 
     async def use(self, hour: datetime, *key_ids: str) -> None:
-        """One use in that hour with each of the keys, and wait until everybody who is there has counted it."""
+        """One use in that hour with each of the keys, counted and told."""
         await self.projecting.append_usage(some_usage(key_id=key_id, time=hour) for key_id in key_ids)
         self.uses += len(key_ids)
         await self.projecting.uses_settled(self.uses)
@@ -88,7 +88,7 @@ async def _drop_every_schema(world: World) -> None:
     last_hour, next_hour = end_of(month) - timedelta(hours=1), end_of(month)
     old, other = (a_key_created(monthly_prediction_limit=2) for _ in range(2))
     new = a_key_rotated(old)
-    old_id, new_id, other_id = old.data.key_id, new.data.key_id, other.data.key_id
+    old_id, new_id, other_id = old.data.key_id, new.data.new_key.key_id, other.data.key_id
     await projecting.append([old, new, other])
     projector = projecting.projector()
     await world.use(last_hour, old_id, old_id, new_id, other_id)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.shown_keys import display_prefix
 from services.api.key_material import (
     Fingerprints,
     Pepper,
-    display_prefix,
     generate_key,
     is_well_formed,
 )

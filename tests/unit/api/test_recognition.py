@@ -12,10 +12,11 @@ import bcrypt
 import pytest
 
 from events.lineage import Key, Lineage, issued_key, park
+from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
 from services.api.errors import HasherBusy
 from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, Pepper, display_prefix
+from services.api.key_material import Fingerprints, Pepper
 from services.api.metrics import Metrics
 from services.api.recognition import Recognition
 from services.api.validator import KeyValidator, Question

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_nothing_is_written_by_a_server_that_does_not_offer_it(scope: dict[str, 
 def test_the_server_says_whether_it_has_written(*, is_written: bool) -> None:
     written: list[tuple[int, bytes, bytes]] = []
 
-    def write(status: int, lines: bytes, body: bytes) -> bool:
+    def write(scope: MutableMapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
         written.append((status, lines, body))
         return is_written
 
