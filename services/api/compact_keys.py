@@ -12,13 +12,14 @@ import orjson
 from events.keys import Environment
 from events.lineage import Key, KeySettings, Lineage
 
-#: The number of the key's terms, when it was created, what verifies its secret; its texts follow, with NUL
-#: between them, which no text of an event contains.
+#: The number of the key's terms, when it was created, its fingerprint, its bcrypt hash: always of 60
+#: characters. Its texts follow, with NUL between them, which no text of an event contains.
 _HEAD = Struct("<Iq32s60s")
 _NUMBER = Struct("<I")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NO_ENDS = [None, None, None, None]
+#: The last four facts of a stored key, where nothing ends it.
+_NO_END = (None, None, None, None)
 
 
 class Terms(NamedTuple):
@@ -96,21 +97,18 @@ class CompactKeys:
         self._terms: list[Terms] = []
         self._numbers: dict[Terms | str, int] = {}
 
-    def pack(self, stored: StoredKey) -> bytes:
-        (lineage_id, sequence, _, key_id, user_id, name, prefix, terms, bcrypt, fingerprint) = stored[:10]
-        (created_at, *ends) = stored[10:]
-        texts = f"{prefix}\0{name}\0{user_id}"
+    def pack(self, key: StoredKey) -> bytes:
+        texts = f"{key.key_prefix}\0{key.name}\0{key.user_id}"
         # Most keys are the first of their lineage, and nothing has happened to them.
-        if sequence != 1 or ends != _NO_ENDS or lineage_id != key_id:
-            *times, superseded_by = ends
-            texts += f"\0{sequence}\0{lineage_id}\0{superseded_by or ''}"
-            for end in times:
-                texts += f"\0{_microseconds(end)}" if end is not None else "\0"
-        number = self._numbers.get(terms)
+        if key.sequence != 1 or key[-4:] != _NO_END or key.key_id != key.lineage_id:
+            texts += f"\0{key.sequence}\0{key.lineage_id}\0{key.superseded_by or ''}"
+            for end in (key.expires_at, key.revoked_at, key.valid_until):
+                texts += "\0" if end is None else f"\0{_microseconds(end)}"
+        number = self._numbers.get(key.terms)
         if number is None:
-            number = self._new_number(terms)
-        head = _HEAD.pack(number, _microseconds(created_at), fingerprint, bcrypt.encode())
-        return head + texts.encode()
+            number = self._new_number(key.terms)
+        created = _microseconds(key.created_at)
+        return _HEAD.pack(number, created, key.fingerprint, key.bcrypt_hash.encode()) + texts.encode()
 
     def unpack(self, key_id: str, packed: bytes) -> Key:
         number, created, fingerprint, bcrypt_hash = _HEAD.unpack_from(packed)

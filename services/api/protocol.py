@@ -26,6 +26,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_in_head = True
         self._has_request_ended = False
+        # The same for every request: one that held its request would leave it to the garbage collector.
         self._extensions: dict[str, Any] = {EXTENSION: self._write}
         self._server_headers: list[Header] | None = None
         self._server_lines = b""

@@ -33,11 +33,6 @@ ENDS_TIMEOUT_SECONDS = 4.0
 PATIENCE_SECONDS = 1.0
 POLL_SECONDS = 0.02
 
-#: A batch of so many is one of a backlog: its sums change again at once, and to send each of their versions
-#: took as long as to count. They rest for as long as a sum that somebody is sending.
-BACKLOG_RECORDS = 2000
-REST_IN_A_BACKLOG = timedelta(seconds=2)
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -113,7 +108,6 @@ async def _roll_up(connection: AsyncConnection[Any], rows: Sequence[Row], record
     progress = {
         "partition": records[0].partition,
         "appended_at": _appended_at(max(record.timestamp for record in records)),
-        "rest": REST_IN_A_BACKLOG if len(records) >= BACKLOG_RECORDS else None,
     }
     # Planned anew each time: the tables may have grown a thousandfold since the last plan.
     await connection.execute(_QUERIES["roll_up"], progress, prepare=False)

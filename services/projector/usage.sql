@@ -91,8 +91,7 @@ COPY usage_batch (
 -- name: roll_up
 -- Count what was not counted before, by hour, by month and by day. All rows come sorted, so that transactions
 -- that meet wait for each other in one direction only. `neighbour`, one probe of an index for each event, must
--- not become a join: it would read the whole table. `rest`: who is to send a sum may do so after it, or at once
--- where it is null; a rest that has begun is not prolonged, so that a sum which never rests is sent all the same.
+-- not become a join: it would read the whole table.
 WITH fresh AS (
     INSERT INTO projector.usage_identity (day, key_id, event_id)
     SELECT day, key_id, event_id FROM usage_batch ORDER BY day, key_id, event_id
@@ -158,12 +157,9 @@ WITH fresh AS (
     ON CONFLICT (partition) DO UPDATE SET appended_at = excluded.appended_at
     WHERE known.appended_at < excluded.appended_at
 )
-INSERT INTO projector.usage_unpublished AS waiting (key_id, hour, revision, taken_until)
-SELECT key_id, hour, requests, now() + %(rest)s::interval FROM hours ORDER BY key_id, hour
-ON CONFLICT (key_id, hour) DO UPDATE SET
-    revision = excluded.revision,
-    taken_until = CASE WHEN excluded.taken_until IS NOT NULL
-                       THEN coalesce(waiting.taken_until, excluded.taken_until) END;
+INSERT INTO projector.usage_unpublished (key_id, hour, revision)
+SELECT key_id, hour, requests FROM hours ORDER BY key_id, hour
+ON CONFLICT (key_id, hour) DO UPDATE SET revision = excluded.revision, taken_until = NULL;
 
 -- name: all_hours
 -- Every sum of an hour.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -41,6 +42,17 @@ def a_long_life() -> Lineage:
 def test_a_key_comes_back_as_it_was() -> None:
     for lineage in (history(a_key_created()), a_long_life()):
         assert and_back(lineage) == lineage.keys
+
+
+def test_each_end_of_a_key_comes_back_alone() -> None:
+    (key,) = history(a_key_created()).keys
+    for ended in (
+        replace(key, expires_at=CREATED_AT),
+        replace(key, revoked_at=CREATED_AT),
+        replace(key, valid_until=CREATED_AT),
+        replace(key, superseded_by=fresh_id()),
+    ):
+        assert and_back(Lineage(key.lineage_id, 1, (ended,))) == (ended,)
 
 
 def test_keys_of_the_same_terms_share_them() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -232,3 +234,17 @@ async def test_an_answer_is_written_once() -> None:
     await served.ask(POST % b"")
 
     assert (written, served.wire.written.count(BODY)) == ([True, False], 1)
+
+
+async def test_a_request_that_was_answered_is_freed_without_the_garbage_collector() -> None:
+    """Its scope must not lead back to it: collecting a cycle a request would cost a tenth of the time."""
+    served = Served(answering(200, []))
+    await served.ask(POST % b"")
+    answered = weakref.ref(served.protocol.cycle)
+
+    gc.disable()
+    try:
+        await served.ask(POST % b"")
+        assert answered() is None
+    finally:
+        gc.enable()
