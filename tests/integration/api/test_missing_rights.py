@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
 
+from events.keeper.database import connect
 from events.keeper.schema import prepare_schema
 from services.api.errors import ReadModelUnavailable
 from services.api.read_models import PostgresReadModels
@@ -35,3 +37,27 @@ async def test_a_missing_right_is_an_unavailable_read_model_and_no_crash(databas
         finally:
             await read_models.close()
             await owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+async def test_default_privileges_outlast_a_schema_that_is_made_anew(database_url: str) -> None:
+    """As the README grants them: an upgrade of the projector takes nothing from the api."""
+    role = sql.Identifier(f"reader_{uuid.uuid4().hex[:12]}")
+    url = urlsplit(database_url)
+    schema = projector_schema()
+    async with await connect(database_url, schema.name) as owner:
+        await owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        for right, kind in (("USAGE", "SCHEMAS"), ("SELECT", "TABLES")):
+            grant = f"ALTER DEFAULT PRIVILEGES GRANT {right} ON {kind} TO {{}}"
+            await owner.execute(sql.SQL(grant).format(role))
+        await prepare_schema(owner, schema)
+        await prepare_schema(owner, replace(schema, version=schema.version + 1))
+        place = url.netloc.rpartition("@")[2]
+        reader = url._replace(netloc=f"{role.as_string(None)[1:-1]}@{place}").geturl()
+        read_models = PostgresReadModels(reader, "keys.lifecycle")
+        await read_models.open()
+        try:
+            assert await read_models.is_reachable()
+        finally:
+            await read_models.close()
+            await owner.execute(sql.SQL("DROP OWNED BY {}").format(role))
+            await owner.execute(sql.SQL("DROP ROLE {}").format(role))
