@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from bench.servers import Place
 from events.claims import advance, claim_partition
 from events.group_member import LARGEST_BATCH_RECORDS
 from events.keeper.database import connect
+from events.projection import BATCHES_IN_HAND
 from events.usage import KeyUsed
 from services.projector.rows import Row
 from services.projector.usage import _find_lineages, _roll_up
@@ -43,20 +46,32 @@ Batch = tuple[list[StoredRecord], list[Row]]
 async def feed_from_memory(place: Place, uses: Iterable[Record]) -> Progress:
     """Roll up all of them, a transaction a batch as the runner does, with all that needs no Postgres done.
 
-    Decoding, judging and making rows are not in the time; claims, roll-ups and commits are.
+    Decoding, judging and making rows are not in the time; claims, roll-ups and commits are. As many batches
+    are in hand at once as the runner has, of different partitions.
     """
     records = _stored(place, uses)
-    async with await connect(place.database_url, "projector") as connection:
-        lineage_ids = await _find_lineages(connection, {_key_id(r) for part in records for r in part})
-        batches = [
-            (batch, list(usage_rows([_use(record) for record in batch], lineage_ids)))
-            for batch in _in_turn(records)
+    async with AsyncExitStack() as opened:
+        connections = [
+            await opened.enter_async_context(await connect(place.database_url, "projector"))
+            for _ in range(BATCHES_IN_HAND)
+        ]
+        lineage_ids = await _find_lineages(connections[0], {_key_id(r) for part in records for r in part})
+        hands = [
+            [
+                (batch, list(usage_rows([_use(record) for record in batch], lineage_ids)))
+                for batch in _in_turn(records[hand::BATCHES_IN_HAND])
+            ]
+            for hand in range(BATCHES_IN_HAND)
         ]
         began = time.perf_counter()
-        for batch in batches:
-            await _apply(connection, batch)
+        await asyncio.gather(*map(_apply_all, connections, hands))
         seconds = time.perf_counter() - began
-    return Progress(sum(len(batch) for batch, _ in batches), seconds)
+    return Progress(sum(map(len, records)), seconds)
+
+
+async def _apply_all(connection: AsyncConnection[Any], batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        await _apply(connection, batch)
 
 
 async def _apply(connection: AsyncConnection[Any], batch: Batch) -> None:

@@ -6,10 +6,11 @@ import asyncio
 
 from events.clock import Clock
 from events.shown_keys import display_prefix
-from services.api.directory import KeyDirectory, KnownKey
+from services.api.directory import KeyDirectory
 from services.api.errors import HasherBusy
 from services.api.hashing import Hasher
 from services.api.key_material import Fingerprints, is_well_formed
+from services.api.known_key import KnownKey
 from services.api.metrics import Metrics
 
 FAILED_TRIES = 5

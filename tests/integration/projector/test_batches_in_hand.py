@@ -1,4 +1,4 @@
-"""Batches of different partitions are in hand at once; those of one follow on each other, wherever they are cut."""
+"""Batches of different partitions are in hand at once; those of one follow on each other, wherever cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from events.dead_letters import DeadLetter
 from events.log import Record
 from services.projector.keys import KeysProjection
-from tests.integration.projector.world import World, eventually, lives
+from tests.integration.projector.world import World, lives
 
 pytestmark = pytest.mark.anyio
 
@@ -60,24 +60,3 @@ async def test_two_partitions_are_in_hand_at_once_and_batches_are_cut_without_a_
     assert keys.most_in_hand == 2
     assert max(keys.lengths) == LARGEST
     assert await world.value("SELECT count(*) FROM projector.key_event") == RECORDS
-
-
-async def test_a_partition_that_must_wait_holds_up_no_other(world: World) -> None:
-    """As uses of a key whose creation is not there yet."""
-    await world.append(lives(RECORDS))
-    keys, others_are_done = watched_keys(world), asyncio.Event()
-    apply, first = keys.apply, list[int]()
-
-    async def apply_the_first_last(
-        connection: AsyncConnection[Any], records: Sequence[Record]
-    ) -> Sequence[DeadLetter]:
-        first[:] = first or [records[0].partition]
-        if records[0].partition == first[0]:
-            await others_are_done.wait()
-        return await apply(connection, records)
-
-    keys.apply = apply_the_first_last  # type: ignore[method-assign]
-    async with world.runner(keys):
-        await eventually(lambda: len(keys.lengths) > 0, "another partition's batch")
-        others_are_done.set()
-        await world.caught_up(RECORDS)

@@ -18,10 +18,11 @@ from events.log import EventLog, LogReader
 from events.memory_log import MemoryLog
 from events.topics import Topic, Topics
 from services.api.commands import Issue, KeyCommands, Requester
-from services.api.directory import KeyDirectory, KnownKey
+from services.api.directory import KeyDirectory
 from services.api.follower import Follower
 from services.api.hashing import Hasher
 from services.api.key_material import Fingerprints, Pepper
+from services.api.known_key import KnownKey
 from services.api.metrics import COUNTERS, Metrics
 from services.api.node import Node
 from services.api.recognition import Recognition
