@@ -8,17 +8,24 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-# A process that is stopped in the middle of a batch must not keep its rows locked: 8 s, which is longer than
-# a batch ever waits for its dead letters.
-_OPTIONS = (
-    "-c search_path={schema} -c timezone=UTC -c statement_timeout=30000 "
-    "-c idle_in_transaction_session_timeout=8000"
-)
+# A process that is stopped in the middle of a batch must not keep its rows locked. Between two statements:
+# 8 s, which is longer than a batch ever waits for its dead letters. In the middle of one, while Postgres
+# waits for the rest of its rows: 10 s, which is far more than a batch takes.
+STATEMENT_SECONDS = 10
+IDLE_SECONDS = 8
 
 
-async def connect(database_url: str, schema: str) -> AsyncConnection[Any]:
-    """A connection that autocommits, outside any pool. Raises psycopg's errors, which say why not."""
-    return await AsyncConnection.connect(database_url, **_settings(schema))
+async def connect(
+    database_url: str,
+    schema: str,
+    statement_seconds: int = STATEMENT_SECONDS,
+    idle_seconds: int = IDLE_SECONDS,
+) -> AsyncConnection[Any]:
+    """A connection that autocommits, outside any pool. Raises psycopg's errors, which say why not.
+
+    Postgres ends a statement that takes longer, and a transaction in which nothing is asked for longer.
+    """
+    return await AsyncConnection.connect(database_url, **_settings(schema, statement_seconds, idle_seconds))
 
 
 def new_pool(database_url: str, schema: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
@@ -26,7 +33,7 @@ def new_pool(database_url: str, schema: str) -> AsyncConnectionPool[AsyncConnect
     # A short time to give up, because attempts of an old outage would go on with ever longer pauses.
     return AsyncConnectionPool(
         database_url,
-        kwargs=_settings(schema),
+        kwargs=_settings(schema, STATEMENT_SECONDS, IDLE_SECONDS),
         min_size=1,
         max_size=10,
         timeout=3.0,
@@ -42,11 +49,17 @@ def address(database_url: str) -> str:
     return f"Postgres at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
 
 
-def _settings(schema: str) -> dict[str, Any]:
+def _settings(schema: str, statement_seconds: int, idle_seconds: int) -> dict[str, Any]:
+    options = {
+        "search_path": schema,
+        "timezone": "UTC",
+        "statement_timeout": f"{statement_seconds}s",
+        "idle_in_transaction_session_timeout": f"{idle_seconds}s",
+    }
     return {
         "autocommit": True,
         "connect_timeout": 3,
         "tcp_user_timeout": 30_000,
         "application_name": f"hokusai-auth {schema}",
-        "options": _OPTIONS.format(schema=schema),
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
     }

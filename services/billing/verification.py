@@ -37,6 +37,9 @@ Hour = tuple[str, datetime]
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
+#: An auditor reads whole tables, and folds the log in between.
+AUDIT_SECONDS = 3600
+
 
 @dataclass(slots=True)
 class _Picture:
@@ -169,7 +172,8 @@ async def _read(reader: LogReader, ends: Mapping[int, int], passed: Mapping[int,
 
 async def _in_postgres(database_url: str) -> tuple[_Picture, Mapping[tuple[str, int], int]]:
     """All of one moment, and up to which offsets it follows from the log, by topic and partition."""
-    async with await connect(database_url, "billing") as connection:
+    patience = (AUDIT_SECONDS, AUDIT_SECONDS)
+    async with await connect(database_url, "billing", *patience) as connection:
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         async with connection.transaction():

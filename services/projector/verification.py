@@ -17,6 +17,9 @@ from services.projector.verification_usage import compare_usage
 
 _QUERIES = load_queries("services.projector")
 
+#: An auditor reads whole tables, and folds the log in between.
+AUDIT_SECONDS = 3600
+
 
 async def verify(
     kafka: KafkaSettings,
@@ -30,7 +33,7 @@ async def verify(
     `WrongLog`, and psycopg's errors (`UndefinedTable`: there is no projection to verify).
     """
     async with (
-        await connect(database_url, "projector") as connection,
+        await connect(database_url, "projector", AUDIT_SECONDS, AUDIT_SECONDS) as connection,
         KafkaLogReader(kafka, topics.lifecycle) as lifecycle,
         KafkaLogReader(kafka, topics.usage) as usage,
         KafkaLogReader(kafka, topics.hourly_usage) as hourly,

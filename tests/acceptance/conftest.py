@@ -12,6 +12,16 @@ from services.local.postgres import EmbeddedPostgres
 from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import ApiNode, Stack
 
+#: What is to end with the last of these tests: its processes would slow down all tests that follow.
+_SHARED: list[Stack] = []
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Called for the tests of this folder alone."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        while _SHARED:
+            _SHARED.pop().kill()
+
 
 @pytest.fixture(scope="session")
 def shared_stack(
@@ -20,6 +30,7 @@ def shared_stack(
     """Runs a projector. For tests that leave every process as it was."""
     with fresh_stack(kafka, postgres, tmp_path_factory.mktemp("shared-stack")) as stack:
         stack.projector()
+        _SHARED.append(stack)
         yield stack
 
 

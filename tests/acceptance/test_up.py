@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -41,7 +40,6 @@ class Up:
     def __enter__(self) -> Self:
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(self._command, env=self._environment, stdout=out, stderr=err)
-        self._began = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +68,6 @@ class Up:
     def wait_ready(self) -> Self:
         eventually(lambda: "Ctrl-C" in self.said or self._has_ended, READY_SECONDS, "the stack")
         assert self.process.poll() is None, self.complained
-        self.ready_after_seconds = time.monotonic() - self._began
         return self
 
     def family(self) -> list[psutil.Process]:
@@ -112,8 +109,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield up.wait_ready()
 
 
-def test_it_is_ready_in_time_and_tells_where_everything_is(running: Up) -> None:
-    assert running.ready_after_seconds < 15.0
+def test_it_is_ready_and_tells_where_everything_is(running: Up) -> None:
     stack = running.stack
     assert stack["api_url"] == f"http://{LOOPBACK}:{running.port}"
     assert httpx.get(f"{stack['api_url']}/ready").status_code == 200

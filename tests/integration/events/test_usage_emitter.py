@@ -24,7 +24,7 @@ from tests.builders import fresh_id, some_usage
 
 pytestmark = pytest.mark.anyio
 
-OUTAGE_SECONDS = 12
+OUTAGE_SECONDS = 6
 #: Shorter than the outages, so that appends fail, and are tried again.
 APPEND_SECONDS = 5
 EVENTS_PER_SECOND = 1000

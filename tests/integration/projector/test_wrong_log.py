@@ -85,8 +85,8 @@ async def _refusal(process: ProjectorProcess) -> str:
 
 
 async def _set_retention(world: World, milliseconds: str) -> None:
-    resource = ConfigResource(
-        ConfigResourceType.TOPIC, world.topics.lifecycle.name, {"retention.ms": milliseconds}
-    )
+    # This request replaces everything that was ever set on the topic.
+    whole = {**world.topics.lifecycle.configuration, "retention.ms": milliseconds}
+    resource = ConfigResource(ConfigResourceType.TOPIC, world.topics.lifecycle.name, whole)
     async with administration(world.kafka) as admin:
         await admin.alter_configs([resource])
