@@ -19,7 +19,7 @@ up: $(INSTALLED)
 
 # Much of the time is waiting for servers: two at once, each with servers of its own, the slow files first.
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.client import ApiClient
 from tests.acceptance.stack import ApiNode
 
-ROUNDS = 200
+ROUNDS = 100
 
 
 @pytest.fixture(params=["node", "node_of_four"])

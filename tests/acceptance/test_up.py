@@ -157,15 +157,6 @@ def test_what_dies_is_started_again_and_said_so(running: Up, name: str) -> None:
     assert str(running.data / "logs" / f"{name}.log") in line
 
 
-def test_it_stops_cleanly_and_the_keys_are_still_there(tmp_path: Path) -> None:
-    with Up(tmp_path, workers=2) as up:
-        up.wait_ready().create_key()
-        up.stop_by(signal.SIGINT)
-    with Up(tmp_path) as again:
-        assert again.wait_ready().keys() == ["my first key"]
-        again.stop_by(signal.SIGTERM)
-
-
 def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     with Up(tmp_path) as up:
         eventually(lambda: "kafka" in up.said, READY_SECONDS, "the start of kafka")
@@ -173,15 +164,18 @@ def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     assert up.complained == ""
 
 
-def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on_and_stops_cleanly(
+    tmp_path: Path,
+) -> None:
     with Up(tmp_path, workers=2) as up:
         up.wait_ready().create_key()
         family = up.family()
         up.process.kill()
         _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
         assert alive == []
-    with Up(tmp_path) as again:
+    with Up(tmp_path, workers=2) as again:
         assert again.wait_ready().keys() == ["my first key"]
+        again.stop_by(signal.SIGINT)
 
 
 def test_servers_of_the_environment_replace_the_embedded_ones(
