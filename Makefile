@@ -17,7 +17,7 @@ help:
 up: $(INSTALLED)
 	@exec $(BIN)/hokusai-auth up $(ARGS)
 
-# Much of the time is waiting for servers: two at once, each with servers of its own, the slow files first.
+# Much of the time is waiting for servers: three at once, each with servers of its own, the slow files first.
 test: $(INSTALLED)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -21,7 +21,7 @@ def any_node(request: pytest.FixtureRequest) -> ApiNode:
 
 
 def test_no_answer_is_ever_stale(any_node: ApiNode) -> None:
-    """200 lives of a key: created, rotated at once, rotated with grace, revoked."""
+    """200 lives of a key, half of them on each node: created, rotated, rotated with grace, revoked."""
     with ThreadPoolExecutor(any_node.workers) as pool:
         lives = Lives(any_node.client, pool, probes=any_node.workers)
         for number in range(ROUNDS):
