@@ -21,7 +21,7 @@ from events.keeper.database import connect
 from events.projection import BATCHES_IN_HAND
 from events.usage import KeyUsed
 from services.projector.rows import Row
-from services.projector.usage import _find_lineages, _roll_up
+from services.projector.usage import find_lineages, roll_up
 from services.projector.usage_judging import judge
 from services.projector.usage_rows import usage_rows
 
@@ -55,7 +55,7 @@ async def feed_from_memory(place: Place, uses: Iterable[Record]) -> Progress:
             await opened.enter_async_context(await connect(place.database_url, "projector"))
             for _ in range(BATCHES_IN_HAND)
         ]
-        lineage_ids = await _find_lineages(connections[0], {_key_id(r) for part in records for r in part})
+        lineage_ids = await find_lineages(connections[0], {_key_id(r) for part in records for r in part})
         hands = [
             [
                 (batch, list(usage_rows([_use(record) for record in batch], lineage_ids)))
@@ -80,8 +80,8 @@ async def _apply(connection: AsyncConnection[Any], batch: Batch) -> None:
     claim = await claim_partition(connection, PROJECTION, first.topic, first.partition)
     async with connection.transaction():
         await advance(connection, claim, records[-1].offset + 1)
-        await _find_lineages(connection, {_key_id(record) for record in records})
-        await _roll_up(connection, rows, records)
+        await find_lineages(connection, {_key_id(record) for record in records})
+        await roll_up(connection, rows, records)
 
 
 def _stored(place: Place, uses: Iterable[Record]) -> list[list[StoredRecord]]:

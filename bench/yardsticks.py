@@ -24,7 +24,7 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.api.protocol import GuardedProtocol
+from services.api.__main__ import server_options
 from services.local.ports import LOOPBACK
 
 PATH = "/api/v1/keys/validate"
@@ -131,19 +131,7 @@ def main(port: str, name: str, file: str, *more: str) -> None:
     """Serve one of them until it is told to end."""
     told = json.loads(Path(file).read_text())
     make = functools.partial(YARDSTICKS[name], told["headers"], told["body"].encode(), *more)
-    uvicorn.run(
-        make,
-        factory=True,
-        host=LOOPBACK,
-        port=int(port),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        http=GuardedProtocol,
-        ws="none",
-        lifespan="on",
-    )
+    uvicorn.run(make, factory=True, host=LOOPBACK, port=int(port), **server_options())
 
 
 async def _no_lifespan(receive: Receive, send: Send) -> None:

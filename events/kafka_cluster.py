@@ -80,6 +80,12 @@ async def end_offsets(kafka: KafkaSettings, topics: Iterable[Topic]) -> Mapping[
     return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
 
 
+async def partition_ends(kafka: KafkaSettings, topic: Topic) -> Mapping[int, int]:
+    """Where each partition of one topic ends. Raises `LogUnavailable`."""
+    ends = await end_offsets(kafka, [topic])
+    return {partition: end for (_, partition), end in ends.items()}
+
+
 async def wait_usable(kafka: KafkaSettings, topics: Iterable[Topic]) -> None:
     """Wait until each partition has a leader that knows it is the leader. Raises aiokafka's errors."""
     # Metadata names a leader before that broker has heard of it; it can tell an offset only afterwards.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 
@@ -12,23 +12,23 @@ async def run_together(*activities: Coroutine[Any, Any, None]) -> None:
 
     Unlike a task group it raises that very error, so that a caller can tell what has ended the process.
     """
-    tasks = [asyncio.create_task(activity) for activity in activities]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        if task in ended:
-            task.result()
+    await _run(activities, asyncio.FIRST_COMPLETED)
 
 
 async def run_all(*activities: Coroutine[Any, Any, None]) -> None:
     """Run them until all have ended; the first that raises ends the others, and its very error is raised."""
+    await _run(activities, asyncio.FIRST_EXCEPTION)
+
+
+async def until(event: asyncio.Event) -> None:
+    """An activity that ends when the event is set, and with it those that it runs together with."""
+    await event.wait()
+
+
+async def _run(activities: Iterable[Coroutine[Any, Any, None]], return_when: str) -> None:
     tasks = [asyncio.create_task(activity) for activity in activities]
     try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        ended, _ = await asyncio.wait(tasks, return_when=return_when)
     finally:
         for task in tasks:
             task.cancel()

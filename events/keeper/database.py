@@ -15,17 +15,20 @@ STATEMENT_SECONDS = 10
 IDLE_SECONDS = 8
 
 
-async def connect(
-    database_url: str,
-    schema: str,
-    statement_seconds: int = STATEMENT_SECONDS,
-    idle_seconds: int = IDLE_SECONDS,
-) -> AsyncConnection[Any]:
-    """A connection that autocommits, outside any pool. Raises psycopg's errors, which say why not.
+#: An auditor reads whole tables, and for as long as the log is long in between.
+AUDIT_STATEMENT_SECONDS = 3600
+UNLIMITED = 0
 
-    Postgres ends a statement that takes longer, and a transaction in which nothing is asked for longer.
-    """
-    return await AsyncConnection.connect(database_url, **_settings(schema, statement_seconds, idle_seconds))
+
+async def connect(database_url: str, schema: str) -> AsyncConnection[Any]:
+    """A connection that autocommits, outside any pool. Raises psycopg's errors, which say why not."""
+    return await AsyncConnection.connect(database_url, **_settings(schema, STATEMENT_SECONDS, IDLE_SECONDS))
+
+
+async def connect_auditor(database_url: str, schema: str) -> AsyncConnection[Any]:
+    """The same for whoever compares a schema with the log, and takes the time for it."""
+    patience = _settings(schema, AUDIT_STATEMENT_SECONDS, UNLIMITED)
+    return await AsyncConnection.connect(database_url, **patience)
 
 
 def new_pool(database_url: str, schema: str) -> AsyncConnectionPool[AsyncConnection[Any]]:

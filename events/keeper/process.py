@@ -17,10 +17,8 @@ from psycopg_pool import AsyncConnectionPool
 from events.errors import LogUnavailable
 from events.kafka_cluster import end_offsets
 from events.kafka_log import KafkaEventLog
-from events.keeper.database import address, connect, new_pool
-from events.keeper.log_watch import LogWatch
+from events.keeper.database import connect
 from events.keeper.metrics import Metrics
-from events.keeper.operations import operations, serve
 from events.keeper.schema import (
     Schema,
     confirm_schema,
@@ -31,16 +29,13 @@ from events.keeper.schema import (
     set_goals,
 )
 from events.keeper.settings import KeeperSettings
+from events.keeper.watched import KAFKA_SILENCE_SECONDS, PROBE_TIMEOUT_SECONDS, WatchedProcess
 from events.log import EventLog
 from events.log_identity import check_log
 from events.projection import OUTAGES, Projection, ProjectionRunner
-from events.together import run_all, run_together
+from events.together import run_all, run_together, until
 from events.topics import Topic
 from events.waiting import wait_for
-
-#: A runner asks Kafka every second where the log ends; after this long without an answer it counts as away.
-KAFKA_SILENCE_SECONDS = 5.0
-PROBE_TIMEOUT_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +48,8 @@ class Opened:
     log: EventLog
 
 
-#: Runs until the event is set, or is cancelled soon after; waits for outages by itself.
-Work = Callable[[Opened, asyncio.Event], Coroutine[Any, Any, None]]
+#: Goes on until it is cancelled; waits for outages by itself.
+Work = Callable[[Opened], Coroutine[Any, Any, None]]
 #: Asks the schema something for the metrics.
 Probe = Callable[[AsyncConnection[Any]], Coroutine[Any, Any, None]]
 
@@ -70,34 +65,15 @@ class Kept:
     probe: Probe
 
 
-class Keeper:
-    """One process that keeps a schema. Any number of them share the partitions."""
+class Keeper(WatchedProcess):
+    """One process that keeps a schema."""
 
     def __init__(self, settings: KeeperSettings, kept: Kept, metrics: Metrics) -> None:
         """Connects nothing yet."""
-        self._settings = settings
+        super().__init__(settings, kept.schema.name, metrics)
         self._kept = kept
-        self._metrics = metrics
-        self._postgres = address(settings.database_url)
-        self._kafka = f"Kafka at {settings.bootstrap_servers}"
-        self._watch = LogWatch(self._confirm_log, settings.log_check_seconds, metrics)
-        self._pool = new_pool(settings.database_url, kept.schema.name)
         self._log = KafkaEventLog(settings, client_id=f"hokusai-auth {kept.schema.name}")
         self._runners = self._new_runners()
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Run until `stopping` is set. Raises `SettingsError` or `WrongLog` where it refuses to."""
-        async with AsyncExitStack() as opened:
-            app = operations(self._checks, self._metrics_text)
-            await run_together(
-                serve(app, self._settings.metrics_host, self._settings.metrics_port),
-                self._work(opened, stopping),
-            )
-
-    async def _work(self, opened: AsyncExitStack, stopping: asyncio.Event) -> None:
-        await run_together(self._prepare(opened), _until(stopping))
-        if not stopping.is_set():
-            await run_together(self._watch.run(), self._keep(stopping))
 
     async def _prepare(self, opened: AsyncExitStack) -> None:
         """Wait for Postgres and Kafka, whichever comes first, and see that both are ours."""
@@ -108,18 +84,16 @@ class Keeper:
         await wait_for(self._kafka, lambda: opened.enter_async_context(self._log), (LogUnavailable,))
         logger.info("keeping %s", ", ".join(projection.name for projection in self._kept.projections))
 
-    async def _keep(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            self._runners = self._new_runners()
-            pausing = asyncio.Event()
-            opened = Opened(self._pool, self._log)
-            running = [runner.run(pausing) for runner in self._runners]
-            working = [work(opened, pausing) for work in self._kept.works]
-            await run_together(run_all(*running, *working), self._pause(pausing, stopping))
-            await run_together(_until(self._watch.ours), _until(stopping))
+    async def _keep_while_ours(self, stopping: asyncio.Event) -> None:
+        self._runners = self._new_runners()
+        pausing = asyncio.Event()
+        opened = Opened(self._pool, self._log)
+        running = [runner.run(pausing) for runner in self._runners]
+        working = [run_together(work(opened), until(pausing)) for work in self._kept.works]
+        await run_together(run_all(*running, *working), self._pause(pausing, stopping))
 
     async def _pause(self, pausing: asyncio.Event, stopping: asyncio.Event) -> None:
-        await run_together(_until(stopping), _until(self._watch.wrong))
+        await run_together(until(stopping), until(self._watch.wrong))
         pausing.set()
         await asyncio.Event().wait()  # the runners end by themselves, and this with them
 
@@ -174,7 +148,3 @@ class Keeper:
         except (TimeoutError, psycopg.Error):
             return False
         return True
-
-
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()

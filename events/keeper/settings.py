@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from events.database_url import DatabaseUrl
 from events.topics import LogSettings
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Group = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")]
+SessionSeconds = Annotated[float, Field(ge=1, le=300)]
 
 
 class KeeperSettings(LogSettings):
@@ -15,13 +19,9 @@ class KeeperSettings(LogSettings):
 
     database_url: DatabaseUrl = Field(alias="DATABASE_URL", repr=False)
     metrics_host: str = Field(default="127.0.0.1", alias="METRICS_HOST", min_length=1)
-    metrics_port: int = Field(alias="METRICS_PORT", ge=1, le=65535)
-    group: str = Field(
-        pattern=r"^[a-zA-Z0-9._-]{1,100}$", description="processes that share the partitions among them"
-    )
-    session_timeout_seconds: float = Field(
-        default=10.0, ge=1, le=300, description="how long a silent process keeps its partitions"
-    )
+    metrics_port: Port = Field(alias="METRICS_PORT")
+    group: Group = Field(description="processes that share the partitions among them")
+    session_timeout_seconds: SessionSeconds = Field(description="how long a silent one keeps its partitions")
     log_check_seconds: float = Field(default=60.0, alias="LOG_CHECK_SECONDS", gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
 

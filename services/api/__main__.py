@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -52,6 +53,20 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
         return _serve(settings, Path(folder), host, port, workers)
 
 
+def server_options() -> dict[str, Any]:
+    """How uvicorn is to serve the api, whatever else it is told; what is measured against it, likewise."""
+    return {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "http": GuardedProtocol,
+        # An upgrade is one more ordinary request to refuse; uvicorn would log its whole URL.
+        "ws": "none",
+        "lifespan": "on",
+    }
+
+
 def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: int) -> int:
     config = uvicorn.Config(
         functools.partial(_worker, settings, folder),
@@ -59,14 +74,7 @@ def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: i
         host=host,
         port=port,
         workers=workers,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        http=GuardedProtocol,
-        # An upgrade is one more ordinary request to refuse; uvicorn would log its whole URL.
-        ws="none",
-        lifespan="on",
+        **server_options(),
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = uvicorn.Server(config)

@@ -14,7 +14,6 @@ from events.kafka_cluster import end_offsets
 from events.keeper.process import Keeper, Kept, Opened, Work
 from events.projection import OUTAGES
 from events.queries import load_queries
-from events.together import run_together
 from events.waiting import wait_for
 from services.billing.accounts import AccountsProjection
 from services.billing.books import open_books
@@ -67,7 +66,7 @@ def closing_of_months(
     """The work that looks for months that are due and closes them."""
     topics = [settings.hourly_usage, settings.lifecycle, settings.statements]
 
-    async def look_again_and_again(opened: Opened) -> None:
+    async def work(opened: Opened) -> None:
         closing = Closing(
             opened.log, settings.statements.name, lambda: end_offsets(settings, topics), clock, metrics
         )
@@ -80,11 +79,4 @@ def closing_of_months(
             await wait_for("Postgres and Kafka, to close months", look, OUTAGES)
             await asyncio.sleep(settings.closing_interval_seconds)
 
-    async def work(opened: Opened, stopping: asyncio.Event) -> None:
-        await run_together(look_again_and_again(opened), _until(stopping))
-
     return work
-
-
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()

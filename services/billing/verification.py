@@ -13,7 +13,7 @@ from psycopg import AsyncConnection, IsolationLevel
 
 from events.errors import LogUnavailable, UnreadableRecord
 from events.kafka_log import KafkaLogReader
-from events.keeper.database import connect
+from events.keeper.database import connect_auditor
 from events.log import LogReader, Record
 from events.queries import load_queries
 from events.settings import KafkaSettings
@@ -36,9 +36,6 @@ Fold = Callable[[Record, bool], None]
 Hour = tuple[str, datetime]
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
-
-#: An auditor reads whole tables, and folds the log in between.
-AUDIT_SECONDS = 3600
 
 
 @dataclass(slots=True)
@@ -172,8 +169,7 @@ async def _read(reader: LogReader, ends: Mapping[int, int], passed: Mapping[int,
 
 async def _in_postgres(database_url: str) -> tuple[_Picture, Mapping[tuple[str, int], int]]:
     """All of one moment, and up to which offsets it follows from the log, by topic and partition."""
-    patience = (AUDIT_SECONDS, AUDIT_SECONDS)
-    async with await connect(database_url, "billing", *patience) as connection:
+    async with await connect_auditor(database_url, "billing") as connection:
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         async with connection.transaction():

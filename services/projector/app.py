@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
 
 from events.clock import Clock
-from events.kafka_cluster import end_offsets
+from events.kafka_cluster import partition_ends
 from events.keeper.process import Keeper, Kept
 from events.queries import load_queries
-from events.topics import Topic
 from services.projector.hourly import HourlyPublisher
 from services.projector.keys import KeysProjection
 from services.projector.metrics import ProjectorMetrics
@@ -31,10 +29,7 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     """Keep the schema `projector` until `stopping` is set. Raises `SettingsError` or `WrongLog`."""
     metrics = ProjectorMetrics()
     publisher = HourlyPublisher(settings, Clock(), metrics)
-
-    async def ends_of(topic: Topic) -> Mapping[int, int]:
-        ends = await end_offsets(settings, [topic])
-        return {partition: end for (_, partition), end in ends.items()}
+    ends_of = partial(partition_ends, settings)
 
     async def count(connection: AsyncConnection[Any]) -> None:
         for query, gauge in (
@@ -53,7 +48,10 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
             UsageProjection(settings, partial(ends_of, settings.lifecycle)),
             PublishedProjection(settings),
         ],
-        works=[publisher.work, dropping_days(settings.usage.name, partial(ends_of, settings.usage))],
+        works=[
+            publisher.work,
+            dropping_days(settings.usage.name, partial(ends_of, settings.usage)),
+        ],
         probe=count,
     )
     await Keeper(settings, kept, metrics).run(stopping)

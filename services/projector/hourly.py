@@ -13,12 +13,11 @@ from psycopg_pool import AsyncConnectionPool
 
 from events.clock import Clock
 from events.codec import encode
-from events.kafka_cluster import end_offsets
+from events.kafka_cluster import partition_ends
 from events.keeper.process import Opened
 from events.log import EventLog
 from events.projection import OUTAGES
 from events.queries import load_queries
-from events.together import run_together
 from events.topics import LogSettings
 from events.totals import HourlyTotals, HourlyUsage, WindowCount
 from events.waiting import wait_for
@@ -59,9 +58,14 @@ class HourlyPublisher:
         self._clock = clock
         self._metrics = metrics
 
-    async def work(self, opened: Opened, stopping: asyncio.Event) -> None:
-        """Publish until `stopping` is set; see `Work`."""
-        await run_together(self._publish_always(opened), _until(stopping))
+    async def work(self, opened: Opened) -> None:
+        """Publish until cancelled; see `Work`."""
+        await self._read_back(opened)
+        what = "Kafka and Postgres, to publish totals"
+        while True:
+            seen_to = await wait_for(what, partial(self.publish, opened), OUTAGES)
+            if seen_to < ROWS_AT_ONCE:
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def publish(self, opened: Opened) -> int:
         """Send what nobody else is sending. Raises `OUTAGES`.
@@ -76,24 +80,14 @@ class HourlyPublisher:
         self._metrics.published_records.inc(len(rows))
         return seen_to
 
-    async def _publish_always(self, opened: Opened) -> None:
-        await self._read_back(opened)
-        what = "Kafka and Postgres, to publish totals"
-        while True:
-            seen_to = await wait_for(what, partial(self.publish, opened), OUTAGES)
-            if seen_to < ROWS_AT_ONCE:
-                await asyncio.sleep(PAUSE_SECONDS)
-
     async def _read_back(self, opened: Opened) -> None:
         """Wait until all that the topic holds now was seen: it knows best what it has been told."""
-        ends = await wait_for("Kafka, to publish totals", self._ends, OUTAGES)
+        ends = await wait_for(
+            "Kafka, to publish totals", partial(partition_ends, self._settings, self._topic), OUTAGES
+        )
         seen = partial(_has_seen, opened.pool, self._topic.name, ends)
         while not await wait_for("Postgres, to publish totals", seen, OUTAGES):
             await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _ends(self) -> Mapping[int, int]:
-        ends = await end_offsets(self._settings, [self._topic])
-        return {partition: end for (_, partition), end in ends.items()}
 
     async def _send(self, log: EventLog, row: Totals) -> None:
         # The count first: whoever dies in between sends both again.
@@ -148,7 +142,3 @@ async def _has_seen(
         cursor = await connection.execute(_QUERIES["published_positions"], {"topic": topic})
         positions: dict[int, int] = dict(await cursor.fetchall())
     return all(positions.get(partition, 0) >= end for partition, end in ends.items())
-
-
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()

@@ -68,7 +68,3 @@ ORDER BY record_offset;
 -- name: count_events
 -- How many records of each partition the audit trail has.
 SELECT partition, count(*) FROM projector.key_event GROUP BY partition;
-
--- name: take_all_the_time_it_needs
--- An auditor reads for as long as the log is long, within one transaction.
-SET LOCAL idle_in_transaction_session_timeout = 0;

@@ -15,6 +15,7 @@ from faust.types import TP, EventT, StreamT
 from events.clock import Clock
 from events.errors import UnreadableRecord
 from events.keeper.metrics import MetricsOfProjection
+from events.keeper.settings import KeeperSettings
 from events.settings import KafkaSettings
 from services.projector.rate_windows_counts import (
     HOUR_SECONDS,
@@ -26,7 +27,6 @@ from services.projector.rate_windows_counts import (
     oldest_hour,
 )
 from services.projector.rate_windows_unwritten import Unwritten
-from services.projector.settings import WindowsSettings
 
 #: The exit code of a process that could not handle a counter: start me again.
 FAULT = 70
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(
-    settings: WindowsSettings,
+    settings: KeeperSettings,
     unwritten: Unwritten,
     metrics: MetricsOfProjection,
     clock: Clock,
@@ -138,7 +138,7 @@ def end_process(exit_code: int = FAULT) -> None:
     os._exit(exit_code)
 
 
-def _windows(app: faust.App, settings: WindowsSettings) -> Any:
+def _windows(app: faust.App, settings: KeeperSettings) -> Any:
     topic = settings.rate_counters
     # Faust knows what the table's own topic keeps and for how long; the rest is as with our topics.
     agreed = {name: value for name, value in topic.configuration.items() if name not in _FAUSTS_OWN}

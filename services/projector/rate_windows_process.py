@@ -22,14 +22,13 @@ from psycopg.errors import UndefinedTable
 from events.clock import Clock
 from events.errors import LogUnavailable
 from events.kafka_clients import log_unavailable
-from events.keeper.database import address, connect, new_pool
-from events.keeper.log_watch import LogWatch
+from events.keeper.database import connect
 from events.keeper.metrics import Metrics
-from events.keeper.operations import operations, serve
 from events.keeper.schema import known_log
+from events.keeper.watched import KAFKA_SILENCE_SECONDS, PROBE_TIMEOUT_SECONDS, WatchedProcess
 from events.log_identity import LogIdentity, check_log
 from events.projection import OUTAGES
-from events.together import run_together
+from events.together import run_together, until
 from events.waiting import wait_for
 from services.projector.rate_windows import FAULT, all_windows, create_app, end_process, included_offsets
 from services.projector.rate_windows_counts import oldest_hour
@@ -40,8 +39,7 @@ from services.projector.settings import WindowsSettings
 SCHEMA = "projector"
 WRITE_INTERVAL_SECONDS = 0.25
 REPORT_INTERVAL_SECONDS = 1.0
-KAFKA_SILENCE_SECONDS = 5.0
-TIMEOUT_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
 #: For the last write, and for leaving the group: both together well within the 10 s that a stop may take.
 LAST_WRITE_SECONDS = 3.0
 LEAVE_SECONDS = 3.0
@@ -56,57 +54,36 @@ async def run(settings: WindowsSettings, stopping: asyncio.Event) -> None:
     await WindowsProcess(settings).run(stopping)
 
 
-class WindowsProcess:
-    """One windows process. Any number of them share the partitions."""
+class WindowsProcess(WatchedProcess):
+    """One windows process."""
 
     def __init__(self, settings: WindowsSettings) -> None:
         """Connects nothing yet."""
-        self._settings = settings
+        super().__init__(settings, SCHEMA, Metrics("windows"))
         self._topic = settings.rate_counters.name
-        self._postgres = address(settings.database_url)
         self._clock = Clock()
-        metrics = Metrics("windows")
-        self._all_metrics, self._metrics = metrics, metrics.of("windows")
-        self._watch = LogWatch(self._confirm_log, settings.log_check_seconds, metrics)
-        self._pool = new_pool(settings.database_url, SCHEMA)
+        self._told = self._metrics.of("windows")
         self._made: int | None = None  # which making of the schema has what was written so far
         self._recovered = False
         self._heard_at = -math.inf
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Run until `stopping` is set. Raises `SettingsError` or `WrongLog` where it refuses to."""
-        async with AsyncExitStack() as opened:
-            app = operations(self._checks, self._metrics_text)
-            await run_together(
-                serve(app, self._settings.metrics_host, self._settings.metrics_port),
-                self._work(opened, stopping),
-            )
-
-    async def _work(self, opened: AsyncExitStack, stopping: asyncio.Event) -> None:
-        await run_together(self._prepare(opened), _until(stopping))
-        if not stopping.is_set():
-            await run_together(self._watch.run(), self._keep(stopping))
-
     async def _prepare(self, opened: AsyncExitStack) -> None:
         await wait_for(f"schema {SCHEMA} in {self._postgres}", self._find_schema, (*OUTAGES, SchemaMissing))
-        kafka = f"Kafka at {self._settings.bootstrap_servers}"
-        await wait_for(f"{kafka} and {self._postgres}", self._watch.start, OUTAGES)
+        await wait_for(f"{self._kafka} and {self._postgres}", self._watch.start, OUTAGES)
         await self._pool.open()
-        opened.push_async_callback(self._pool.close, timeout=TIMEOUT_SECONDS)
+        opened.push_async_callback(self._pool.close, timeout=CLOSE_SECONDS)
 
-    async def _keep(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            with tempfile.TemporaryDirectory(prefix="hokusai-auth-windows-") as folder:
-                await self._count(Path(folder), stopping)
-            await run_together(_until(self._watch.ours), _until(stopping))
+    async def _keep_while_ours(self, stopping: asyncio.Event) -> None:
+        with tempfile.TemporaryDirectory(prefix="hokusai-auth-windows-") as folder:
+            await self._count(Path(folder), stopping)
 
     async def _count(self, folder: Path, stopping: asyncio.Event) -> None:
         """Until it is time to stop, or the log is not ours."""
         unwritten = Unwritten()
-        app = create_app(self._settings, unwritten, self._metrics, self._clock, folder)
+        app = create_app(self._settings, unwritten, self._told, self._clock, folder)
         try:
             await run_together(
-                self._count_and_write(app, unwritten), _until(stopping), _until(self._watch.wrong)
+                self._count_and_write(app, unwritten), until(stopping), until(self._watch.wrong)
             )
         finally:
             try:
@@ -145,7 +122,7 @@ class WindowsProcess:
         unwritten.written(changes)
         if changes.since is not None:
             seconds, age_seconds = time.perf_counter() - began, time.time() - changes.since
-            self._metrics.batch_applied(0, changes.counters, seconds, age_seconds)
+            self._told.batch_applied(0, changes.counters, seconds, age_seconds)
         return None
 
     async def _last_write(self, app: faust.App, unwritten: Unwritten) -> None:
@@ -176,14 +153,14 @@ class WindowsProcess:
                 self._heard_at = time.monotonic()
                 self._forget(told - lags.keys())
                 for partition, records in lags.items():
-                    self._metrics.lag(partition, records)
+                    self._told.lag(partition, records)
                 told = set(lags)
         finally:
             self._forget(told)
 
     def _forget(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
-            self._metrics.partition_lost(partition)
+            self._told.partition_lost(partition)
 
     async def _find_schema(self) -> None:
         async with await connect(self._settings.database_url, SCHEMA) as connection:
@@ -203,12 +180,12 @@ class WindowsProcess:
         }
 
     async def _metrics_text(self) -> bytes:
-        return self._all_metrics.text()
+        return self._metrics.text()
 
     async def _probe(self) -> bool:
         """Whether Postgres answers, and has where to write."""
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS), self._pool.connection() as connection:
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS), self._pool.connection() as connection:
                 await look(connection)
         except (TimeoutError, psycopg.Error):
             return False
@@ -236,7 +213,3 @@ async def _crash_of(app: faust.App) -> None:
     await app.wait_until_stopped()
     logger.critical("Faust has stopped", exc_info=app.crash_reason)
     raise RuntimeError("Faust has stopped") from app.crash_reason
-
-
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()

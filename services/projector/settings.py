@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from events.keeper.settings import KeeperSettings
+from events.keeper.settings import Group, KeeperSettings, Port, SessionSeconds
 
 
 class ProjectorSettings(KeeperSettings):
     """Settings of `hokusai-auth projector`: its own, the log's and the topics', all checked at once."""
 
-    metrics_port: int = Field(default=9101, alias="METRICS_PORT", ge=1, le=65535)
-    group: str = Field(
-        default="projector",
-        alias="PROJECTOR_GROUP",
-        pattern=r"^[a-zA-Z0-9._-]{1,100}$",
-        description="projectors that share the partitions among them",
-    )
-    session_timeout_seconds: float = Field(
-        default=10.0,
-        alias="PROJECTOR_SESSION_TIMEOUT_SECONDS",
-        ge=1,
-        le=300,
-        description="how long a silent projector keeps its partitions",
-    )
+    metrics_port: Port = Field(default=9101, alias="METRICS_PORT")
+    group: Group = Field(default="projector", alias="PROJECTOR_GROUP")
+    session_timeout_seconds: SessionSeconds = Field(default=10.0, alias="PROJECTOR_SESSION_TIMEOUT_SECONDS")
 
 
 class WindowsSettings(ProjectorSettings):
     """Settings of `hokusai-auth projector --part windows`: the same, on a port of its own."""
 
-    metrics_port: int = Field(default=9103, alias="METRICS_PORT", ge=1, le=65535)
+    metrics_port: Port = Field(default=9103, alias="METRICS_PORT")

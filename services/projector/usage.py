@@ -59,18 +59,18 @@ class UsageProjection:
         lineage_ids = await self._lineages(connection, {event.data.key_id for _, event in uses})
         known = [event for _, event in uses if event.data.key_id in lineage_ids]
         letters += [unknown_key(*use) for use in uses if use[1].data.key_id not in lineage_ids]
-        await _roll_up(connection, usage_rows(known, lineage_ids), records)
+        await roll_up(connection, usage_rows(known, lineage_ids), records)
         return letters
 
     async def _lineages(
         self, connection: AsyncConnection[Any], key_ids: Collection[str]
     ) -> Mapping[str, str]:
         """The lineage of each key; no entry for those that nobody has created."""
-        found = await _find_lineages(connection, key_ids)
+        found = await find_lineages(connection, key_ids)
         if len(found) < len(key_ids):
             # A use may overtake the creation of its key: from a topic of its own, maybe on another broker.
             await self._see_every_creation(connection)
-            found = await _find_lineages(connection, key_ids)
+            found = await find_lineages(connection, key_ids)
         return found
 
     async def _see_every_creation(self, connection: AsyncConnection[Any]) -> None:
@@ -94,14 +94,14 @@ class UsageProjection:
         return [partition for partition, end in ends.items() if positions.get(partition, 0) < end]
 
 
-async def _find_lineages(connection: AsyncConnection[Any], key_ids: Collection[str]) -> Mapping[str, str]:
+async def find_lineages(connection: AsyncConnection[Any], key_ids: Collection[str]) -> Mapping[str, str]:
     if not key_ids:
         return {}
     cursor = await connection.execute(_QUERIES["find_lineages"], {"key_ids": sorted(key_ids)})
     return dict(await cursor.fetchall())
 
 
-async def _roll_up(connection: AsyncConnection[Any], rows: Sequence[Row], records: Sequence[Record]) -> None:
+async def roll_up(connection: AsyncConnection[Any], rows: Sequence[Row], records: Sequence[Record]) -> None:
     await make_days(connection, {row[0] for row in rows})
     await connection.execute(_QUERIES["create_batch"])
     await _copy(connection, rows)

@@ -12,7 +12,6 @@ from psycopg import AsyncConnection, sql
 from events.keeper.process import Opened, Work
 from events.projection import OUTAGES
 from events.queries import load_queries
-from events.together import run_together
 from events.waiting import wait_for
 
 _QUERIES = load_queries("services.projector", "usage.sql")
@@ -44,17 +43,14 @@ async def make_days(connection: AsyncConnection[Any], days: Collection[date]) ->
 def dropping_days(topic: str, ends: Ends) -> Work:
     """Once a minute: forget the days that no event of the topic can be of any more that counts."""
 
-    async def work(opened: Opened, stopping: asyncio.Event) -> None:
+    async def work(opened: Opened) -> None:
         async def drop() -> None:
             async with opened.pool.connection() as connection:
                 await drop_past_days(connection, topic, ends)
 
-        async def drop_again_and_again() -> None:
-            while True:
-                await wait_for("Postgres and Kafka, to forget past days", drop, OUTAGES)
-                await asyncio.sleep(DROP_INTERVAL_SECONDS)
-
-        await run_together(drop_again_and_again(), _until(stopping))
+        while True:
+            await wait_for("Postgres and Kafka, to forget past days", drop, OUTAGES)
+            await asyncio.sleep(DROP_INTERVAL_SECONDS)
 
     return work
 
@@ -90,7 +86,3 @@ async def _missing(connection: AsyncConnection[Any], days: Collection[date]) -> 
 
 def _name(day: date) -> sql.Identifier:
     return sql.Identifier("projector", f"usage_identity_{day:%Y%m%d}")
-
-
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()

@@ -5,20 +5,14 @@ from __future__ import annotations
 from psycopg import IsolationLevel
 
 from events.kafka_log import KafkaLogReader
-from events.keeper.database import connect
+from events.keeper.database import connect_auditor
 from events.lineage import Lineage
-from events.queries import load_queries
 from events.settings import KafkaSettings
 from events.topics import Topics
 from services.projector.verification_hourly import compare_published
 from services.projector.verification_keys import compare_keys
 from services.projector.verification_tables import Progress
 from services.projector.verification_usage import compare_usage
-
-_QUERIES = load_queries("services.projector")
-
-#: An auditor reads whole tables, and folds the log in between.
-AUDIT_SECONDS = 3600
 
 
 async def verify(
@@ -33,7 +27,7 @@ async def verify(
     `WrongLog`, and psycopg's errors (`UndefinedTable`: there is no projection to verify).
     """
     async with (
-        await connect(database_url, "projector", AUDIT_SECONDS, AUDIT_SECONDS) as connection,
+        await connect_auditor(database_url, "projector") as connection,
         KafkaLogReader(kafka, topics.lifecycle) as lifecycle,
         KafkaLogReader(kafka, topics.usage) as usage,
         KafkaLogReader(kafka, topics.hourly_usage) as hourly,
@@ -41,7 +35,6 @@ async def verify(
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         async with connection.transaction():
-            await connection.execute(_QUERIES["take_all_the_time_it_needs"])
             lineages: dict[str, Lineage] = {}
             return [
                 *await compare_keys(connection, lifecycle, topics.lifecycle.name, lineages, on_progress),

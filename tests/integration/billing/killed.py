@@ -37,8 +37,8 @@ async def main(now: datetime, last_step: str) -> None:
     settings, metrics = BillingSettings.from_environment(os.environ), BillingMetrics()
     closing = closing_of_months(settings, metrics, ManualTime(now).clock(), books)
 
-    async def watched(opened: Opened, stopping: asyncio.Event) -> None:
-        await closing(Opened(opened.pool, WatchedLog(opened.log, steps)), stopping)
+    async def watched(opened: Opened) -> None:
+        await closing(Opened(opened.pool, WatchedLog(opened.log, steps)))
 
     await Keeper(settings, books_of(settings, metrics, watched), metrics).run(asyncio.Event())
 

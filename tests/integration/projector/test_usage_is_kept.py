@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,12 +13,13 @@ import pytest
 
 from events.clock import Clock
 from events.codec import decode_total, encode
-from events.kafka_cluster import end_offsets
+from events.kafka_cluster import partition_ends
 from events.kafka_log import KafkaEventLog
 from events.keeper.database import new_pool
 from events.keeper.process import Opened
 from events.keys import KeyCreated
 from events.log import Record
+from events.together import run_together, until
 from events.topics import LogSettings
 from events.totals import WindowCount
 from events.usage import KeyUsed
@@ -117,7 +118,7 @@ async def test_nothing_is_published_before_the_topic_was_read_back(world: World)
         opened = Opened(pool, log)
         assert await publisher.publish(opened) == 1
         await world.execute("UPDATE projector.usage_unpublished SET taken_until = NULL")
-        working = asyncio.create_task(publisher.work(opened, stopping))
+        working = asyncio.create_task(run_together(publisher.work(opened), until(stopping)))
         await asyncio.wait([working], timeout=1)
         assert len(await world.read(world.topics.hourly_usage)) == 1
         async with world.runner(PublishedProjection(world.topics)):
@@ -143,7 +144,7 @@ async def test_rows_that_the_topic_has_already_are_forgotten_without_a_pause(wor
     settings = LogSettings.from_environment(world.environment())
     publisher, stopping = HourlyPublisher(settings, Clock(), world.metrics), asyncio.Event()
     async with new_pool(world.database_url, "projector") as pool, KafkaEventLog(world.kafka) as log:
-        working = asyncio.create_task(publisher.work(Opened(pool, log), stopping))
+        working = asyncio.create_task(run_together(publisher.work(Opened(pool, log)), until(stopping)))
         await eventually(partial(_nothing_waits, world), "all rows to be forgotten", 6)
         stopping.set()
         await working
@@ -185,11 +186,7 @@ async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world:
 
 
 def _usage_projection(world: World) -> UsageProjection:
-    async def lifecycle_ends() -> Mapping[int, int]:
-        ends = await end_offsets(world.kafka, [world.topics.lifecycle])
-        return {partition: end for (_, partition), end in ends.items()}
-
-    return UsageProjection(world.topics, lifecycle_ends)
+    return UsageProjection(world.topics, partial(partition_ends, world.kafka, world.topics.lifecycle))
 
 
 def _uses(keys: Sequence[KeyCreated], number: int) -> list[KeyUsed]:

@@ -11,6 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from events.keeper.process import Opened
 from events.memory_log import MemoryLog
+from events.together import run_together, until
 from services.projector.usage_days import dropping_days
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +31,8 @@ class AwayPool:
 async def test_it_ends_when_told_to_while_postgres_is_away() -> None:
     pool, stopping = AwayPool(), asyncio.Event()
     opened = Opened(cast(Any, pool), MemoryLog())
-    working = asyncio.create_task(dropping_days("keys.usage", _no_ends)(opened, stopping))
+    dropping = dropping_days("keys.usage", _no_ends)(opened)
+    working = asyncio.create_task(run_together(dropping, until(stopping)))
     await asyncio.wait_for(pool.asked.wait(), 1)
     stopping.set()
     await asyncio.wait_for(working, 1)
