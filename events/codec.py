@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from events.errors import UnreadableRecord
 from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
@@ -69,9 +70,14 @@ def _decode(adapter: TypeAdapter[T], value: bytes | None, upcasters: Mapping[str
 
 def _read(adapter: TypeAdapter[T], value: bytes) -> T:
     event = adapter.validate_json(value, strict=True, extra="ignore")
-    if unstated := (STATED & type(event).model_fields.keys()) - event.model_fields_set:
+    if unstated := _stated_by(type(event)) - event.model_fields_set:
         raise UnreadableRecord(f"{event.type}.{min(unstated)}: missing")
     return event
+
+
+@cache
+def _stated_by(model: type[BaseModel]) -> frozenset[str]:
+    return STATED & model.model_fields.keys()
 
 
 def _lift(value: bytes, upcasters: Mapping[str, Upcaster]) -> bytes | None:

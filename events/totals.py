@@ -39,6 +39,8 @@ def _exact(value: Any) -> Decimal:
     raise ValueError("not a decimal number as text")
 
 
+HOUR_SECONDS = 3600
+
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Hour = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}$")]
 HourBegin = Annotated[UtcTime, AfterValidator(_begins_an_hour)]
@@ -156,6 +158,11 @@ class StatementClosed(CloudEvent):
         if self.partitionkey != f"{self.data.lineage_id}/{self.data.month}":
             raise ValueError("partitionkey of a statement must be lineage_id/month")
         return self
+
+
+def hour_number(seconds: float) -> int:
+    """The clock hour of a moment (seconds since 1970), as window counts number it."""
+    return int(seconds // HOUR_SECONDS)
 
 
 def hour_text(hour: datetime) -> str:

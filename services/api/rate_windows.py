@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from events.lineage import Key
-from events.totals import WindowCount
+from events.totals import HOUR_SECONDS, WindowCount, hour_number
 
-HOUR_SECONDS = 3600
 #: Others learn of an admission at the latest so long after it, and the time that sending takes.
 PUBLISH_SECONDS = 240.0
 
@@ -115,7 +114,7 @@ class RateWindows:
     def admit(self, key: Key, now_seconds: float) -> bool:
         """Count one more request with this key, unless its lineage has none left in this hour."""
         if now_seconds >= self._ends_at_seconds:
-            self._turn(int(now_seconds // HOUR_SECONDS))
+            self._turn(now_seconds)
         lineage_id = key.lineage_id
         window = self._windows.get(lineage_id)
         if window is None:
@@ -139,7 +138,7 @@ class RateWindows:
     def remaining(self, key: Key, now_seconds: float) -> int:
         """How many more requests of the key's lineage pass in this hour."""
         if now_seconds >= self._ends_at_seconds:
-            self._turn(int(now_seconds // HOUR_SECONDS))
+            self._turn(now_seconds)
         limit = key.settings.rate_limit_per_hour
         window = self._windows.get(key.lineage_id)
         return limit if window is None else max(0, limit - window.used)
@@ -147,7 +146,7 @@ class RateWindows:
     def learn(self, counter: WindowCount, now_seconds: float) -> None:
         """Merge what a node says. One's own counts, and hours other than this and the next, say nothing."""
         if now_seconds >= self._ends_at_seconds:
-            self._turn(int(now_seconds // HOUR_SECONDS))
+            self._turn(now_seconds)
         if counter.node_id == self.node_id:
             return
         if counter.hour == self._hour:
@@ -191,7 +190,7 @@ class RateWindows:
     def sweep(self, now_seconds: float, most: int = 1000) -> None:
         """Make due what has waited too long, and forget so many windows of hours that are over."""
         if now_seconds >= self._ends_at_seconds:
-            self._turn(int(now_seconds // HOUR_SECONDS))
+            self._turn(now_seconds)
         for window in list(self._overdue(now_seconds)):
             if not window.is_due:
                 self._due(window)
@@ -208,8 +207,9 @@ class RateWindows:
                 return
             yield window
 
-    def _turn(self, hour: int) -> None:
+    def _turn(self, now_seconds: float) -> None:
         """The hour is over. Forgetting all its windows at once would keep a request waiting."""
+        hour = hour_number(now_seconds)
         is_next = hour == self._hour + 1
         self._over.append(self._windows)
         self._windows, self._ahead = (self._ahead if is_next else {}), {}

@@ -10,12 +10,12 @@ from events.clock import Clock
 from events.codec import decode_total
 from events.errors import LogUnavailable, UnreadableRecord, WrongLog
 from events.log import LogReader, Record
-from events.totals import WindowCount
+from events.totals import HOUR_SECONDS, WindowCount, hour_number
 from events.waiting import wait_for
 from services.api.errors import ReadModelUnavailable
 from services.api.metrics import Metrics
 from services.api.ports import Windows
-from services.api.rate_windows import HOUR_SECONDS, RateWindows
+from services.api.rate_windows import RateWindows
 from services.api.tail import read_on
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class WindowFollower:
 
     async def _load(self) -> Mapping[int, int]:
         """Learn the windows that Postgres has; from where on it does not know them."""
-        hour = int(self._clock.seconds() // HOUR_SECONDS)
+        hour = hour_number(self._clock.seconds())
         try:
             snapshot = await self._snapshots.snapshot(hour)
         except ReadModelUnavailable as error:
@@ -83,7 +83,7 @@ class WindowFollower:
 
     async def _begin(self, positions: Mapping[int, int]) -> None:
         """Go on at these positions; where they lie before the hour or beyond the log, at its start."""
-        hour_seconds = self._clock.seconds() // HOUR_SECONDS * HOUR_SECONDS
+        hour_seconds = hour_number(self._clock.seconds()) * HOUR_SECONDS
         ends = await self._reader.end_offsets()
         starts = await self._reader.offsets_at(int((hour_seconds - CLOCK_SKEW_SECONDS) * 1000))
         known = {

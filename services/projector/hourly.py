@@ -19,14 +19,13 @@ from events.log import EventLog
 from events.projection import OUTAGES
 from events.queries import load_queries
 from events.topics import LogSettings
-from events.totals import HourlyTotals, HourlyUsage, WindowCount
+from events.totals import HourlyTotals, HourlyUsage, WindowCount, hour_number
 from events.waiting import wait_for
 from services.projector.metrics import ProjectorMetrics
 from services.projector.published import record_key
 
 _QUERIES = load_queries("services.projector", "hourly.sql")
 
-HOUR_SECONDS = 3600
 SOURCE = "hokusai-auth/projector"
 ROWS_AT_ONCE = 500
 PAUSE_SECONDS = 0.1
@@ -91,7 +90,7 @@ class HourlyPublisher:
 
     async def _send(self, log: EventLog, row: Totals) -> None:
         # The count first: whoever dies in between sends both again.
-        if row.hour.timestamp() // HOUR_SECONDS >= self._clock.seconds() // HOUR_SECONDS - 1:
+        if hour_number(row.hour.timestamp()) >= hour_number(self._clock.seconds()) - 1:
             await log.append(self._counters, row.lineage_id.encode(), encode(window_count(row)))
         key = record_key(row.key_id, row.hour).encode()
         await log.append(self._topic.name, key, encode(hourly_usage(row, self._clock.now())))
@@ -116,7 +115,7 @@ def window_count(row: Totals) -> WindowCount:
         node_id=row.key_id,
         kind="reports",
         lineage_id=row.lineage_id,
-        hour=int(row.hour.timestamp() // HOUR_SECONDS),
+        hour=hour_number(row.hour.timestamp()),
         count=row.requests,
     )
 

@@ -17,8 +17,8 @@ from events.errors import UnreadableRecord
 from events.keeper.metrics import MetricsOfProjection
 from events.keeper.settings import KeeperSettings
 from events.settings import KafkaSettings
+from events.totals import HOUR_SECONDS, hour_number
 from services.projector.rate_windows_counts import (
-    HOUR_SECONDS,
     HOURS_KEPT,
     Window,
     WindowKey,
@@ -114,7 +114,7 @@ def all_windows(app: faust.App, clock: Clock) -> Iterator[tuple[WindowKey, Windo
     table: Any = app.tables["windows"]
     for key, window in list(table.data.items()):
         lineage_id, (start, _) = key
-        if (hour := int(start // HOUR_SECONDS)) >= oldest:
+        if (hour := hour_number(start)) >= oldest:
             yield (lineage_id, hour), window
         else:
             table.data.pop(key, None)  # not of the changelog: that forgets by itself

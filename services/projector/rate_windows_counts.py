@@ -7,9 +7,8 @@ from typing import TypedDict
 from events.clock import Clock
 from events.codec import decode_total
 from events.errors import UnreadableRecord
-from events.totals import WindowCount
+from events.totals import WindowCount, hour_number
 
-HOUR_SECONDS = 3600
 #: For so long after its end an hour is kept.
 HOURS_KEPT = 3
 
@@ -51,4 +50,4 @@ def merge(window: Window, counter: WindowCount) -> Window:
 
 def oldest_hour(clock: Clock) -> int:
     """The oldest hour that is kept: those before it have been over for three hours."""
-    return int(clock.seconds() // HOUR_SECONDS) - HOURS_KEPT
+    return hour_number(clock.seconds()) - HOURS_KEPT

@@ -7,9 +7,9 @@ from http import HTTPStatus
 
 import orjson
 
+from events.totals import HOUR_SECONDS
 from services.api.edge import SECURITY_HEADERS
 from services.api.known_key import KnownKey
-from services.api.rate_windows import HOUR_SECONDS
 from services.api.rendered import lines_of
 from services.api.verdict import Verdict
 

@@ -11,10 +11,9 @@ import pytest
 from events.errors import LogUnavailable, WrongLog
 from events.log import Record
 from events.memory_log import MemoryLog
-from events.totals import WindowCount
+from events.totals import HOUR_SECONDS, WindowCount
 from services.api import window_publisher
 from services.api.metrics import Metrics
-from services.api.rate_windows import HOUR_SECONDS
 from services.api.window_follower import WindowFollower
 from tests.builders import fresh_id
 from tests.fakes import ManualTime

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from events.totals import HOUR_SECONDS
 from services.api import node_windows
 from services.api.node import Node
 from services.api.node_windows import NUMBERS, NodeWindows
-from services.api.rate_windows import HOUR_SECONDS, RateWindows
+from services.api.rate_windows import RateWindows
 from tests.builders import fresh_id
 from tests.unit.api.test_rate_windows import BEGIN, a_count, a_key
 

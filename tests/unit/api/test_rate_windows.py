@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.lineage import Key
-from events.totals import WindowCount
-from services.api.rate_windows import HOUR_SECONDS, PUBLISH_SECONDS, RateWindows, Window
+from events.totals import HOUR_SECONDS, WindowCount
+from services.api.rate_windows import PUBLISH_SECONDS, RateWindows, Window
 from tests.builders import fresh_id
 from tests.unit.api.workers import SETTINGS
 
