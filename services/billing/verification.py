@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import Any, TypeVar
 
 from psycopg import AsyncConnection, IsolationLevel
 
-from events.errors import LogUnavailable, UnreadableRecord
+from events.errors import UnreadableRecord
 from events.kafka_log import KafkaLogReader
 from events.keeper.database import connect_auditor
 from events.log import LogReader, Record
+from events.log_reading import read_through
 from events.queries import load_queries
 from events.settings import KafkaSettings
 from events.topics import Topics
@@ -28,8 +28,6 @@ from services.billing.statements import Place, Row, line_rows, named_rows, state
 
 _QUERIES = load_queries("services.billing")
 
-#: A log that says nothing for so long is not waited for.
-PATIENCE_SECONDS = 30.0
 
 Progress = Callable[[int, int], None]
 Fold = Callable[[Record, bool], None]
@@ -154,17 +152,10 @@ def _revision(hours: Mapping[Hour, LedgerRow], at: Hour) -> int:
 
 async def _read(reader: LogReader, ends: Mapping[int, int], passed: Mapping[int, int], fold: Fold) -> None:
     """Fold every record that the topic holds now; those that cannot be read change nothing."""
-    await reader.begin({})
-    heard_at = time.monotonic()
-    while any(reader.positions()[partition] < end for partition, end in ends.items()):
-        before = dict(reader.positions())
-        for record in await reader.read():
+    async for records in read_through(reader, ends):
+        for record in records:
             with suppress(UnreadableRecord):
                 fold(record, record.offset < passed[record.partition])
-        if reader.positions() != before:
-            heard_at = time.monotonic()
-        elif time.monotonic() - heard_at > PATIENCE_SECONDS:
-            raise LogUnavailable(f"the log has said nothing for {PATIENCE_SECONDS:.0f} s")
 
 
 async def _in_postgres(database_url: str) -> tuple[_Picture, Mapping[tuple[str, int], int]]:

@@ -11,9 +11,9 @@ from psycopg import AsyncConnection
 from events.codec import decode_total
 from events.errors import UnreadableRecord
 from events.log import LogReader, Record
+from events.log_reading import records_before
 from events.totals import HourlyTotals, HourlyUsage
 from services.projector.published import RowName, last_revisions, record_key, row_of
-from services.projector.replay import records_before
 from services.projector.rows import Row
 from services.projector.verification_tables import Progress, Table, differences, ends_to_compare, table
 

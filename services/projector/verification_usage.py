@@ -12,8 +12,8 @@ from psycopg import AsyncConnection
 
 from events.lineage import Lineage
 from events.log import LogReader, Record
+from events.log_reading import records_before
 from events.usage import KeyUsed
-from services.projector.replay import records_before
 from services.projector.rows import Row
 from services.projector.usage_judging import judge
 from services.projector.usage_rows import FIRST_ERROR_STATUS, microseconds

@@ -57,3 +57,13 @@ def stack(kafka: EmbeddedKafka, postgres: EmbeddedPostgres, tmp_path: Path) -> I
     """Topics and a database that nobody has used; runs nothing yet."""
     with fresh_stack(kafka, postgres, tmp_path) as stack:
         yield stack
+
+
+@pytest.fixture
+def fragile(shaken_kafka: EmbeddedKafka, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Stack]:
+    """A stack on a broker that the test may stop; it runs again afterwards."""
+    with fresh_stack(shaken_kafka, postgres, tmp_path) as stack:
+        yield stack
+        stack.kill()
+        shaken_kafka.start()
+        shaken_kafka.wait_ready()

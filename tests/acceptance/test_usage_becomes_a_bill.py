@@ -6,9 +6,8 @@ import asyncio
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -20,12 +19,10 @@ from events.totals import HourlyUsage
 from events.usage import KeyUsed, Usage
 from services.billing.verification import verify as verify_billing
 from services.local.kafka import EmbeddedKafka
-from services.local.postgres import EmbeddedPostgres
 from services.projector.verification import verify as verify_projector
 from tests.acceptance.eventually import eventually
-from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import Keeper, Stack
-from tests.acceptance.the_log import create_topics, records, run
+from tests.acceptance.the_log import records, run
 from tests.acceptance.usage_load import Use, emit, post
 from tests.builders import a_key_created
 
@@ -60,22 +57,11 @@ class Sums(NamedTuple):
 Totals = Mapping[tuple[str, datetime], Sums]
 
 
-@pytest.fixture
-def fragile(shaken_kafka: EmbeddedKafka, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Stack]:
-    """A stack on a broker that the test may stop; it runs again afterwards."""
-    with fresh_stack(shaken_kafka, postgres, tmp_path) as stack:
-        yield stack
-        stack.kill()
-        shaken_kafka.start()
-        shaken_kafka.wait_ready()
-
-
 def test_every_use_counts_once_whatever_dies(fragile: Stack, shaken_kafka: EmbeddedKafka) -> None:
     """100,000 uses, a tenth of them again, shuffled, half of them over HTTP.
 
     Meanwhile projector and billing are killed five times and the broker is restarted once.
     """
-    create_topics(fragile)
     key_ids = _create_keys(fragile)
     uses = _uses(key_ids)
     # A line for each of 50,000 requests would be most of the work.

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
-import pytest
 
 from services.local.kafka import EmbeddedKafka
-from services.local.postgres import EmbeddedPostgres
 from tests.acceptance.client import ApiClient
 from tests.acceptance.eventually import eventually
-from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import Stack
 
 TOLD_SECONDS = 15.0
 #: Within five seconds, and what a busy machine may add to that.
 ANSWER_SECONDS = 5.5
-
-
-@pytest.fixture
-def fragile(shaken_kafka: EmbeddedKafka, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Stack]:
-    """A stack on a broker that the test may stop; it runs again afterwards."""
-    with fresh_stack(shaken_kafka, postgres, tmp_path) as stack:
-        yield stack
-        stack.kill()
-        shaken_kafka.start()
-        shaken_kafka.wait_ready()
 
 
 def test_all_answers_tell_the_same_of_a_lineage_whichever_node_was_told(stack: Stack) -> None:

@@ -27,6 +27,7 @@ from events.topics import Topic
 from services.projector.verification import verify
 from tests.acceptance.eventually import eventually
 from tests.acceptance.stack import Stack
+from tests.log_records import everything
 
 T = TypeVar("T")
 
@@ -57,17 +58,7 @@ def append_event(stack: Stack, event: KeyEvent) -> Position:
 
 def records(stack: Stack, topic: Topic) -> Sequence[Record]:
     """Everything that the topic holds now."""
-
-    async def read() -> Sequence[Record]:
-        found: list[Record] = []
-        async with KafkaLogReader(stack.kafka, topic) as reader:
-            await reader.begin({})
-            ends = await reader.end_offsets()
-            while any(reader.positions().get(partition, 0) < end for partition, end in ends.items()):
-                found += await reader.read()
-        return found
-
-    return run(read())
+    return run(everything(stack.kafka, topic))
 
 
 def folded(stack: Stack) -> tuple[dict[str, Lineage], list[Folded]]:

@@ -14,7 +14,7 @@ from typing import Any
 from events.codec import encode
 from events.errors import UnreadableRecord
 from events.kafka_cluster import end_offsets
-from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.kafka_log import KafkaEventLog
 from events.keeper.database import connect
 from events.keys import KeyEvent
 from events.log import Record
@@ -29,6 +29,7 @@ from services.billing.settings import BillingSettings
 from services.billing.verification import verify
 from services.local.ports import free_ports
 from tests.fakes import ManualTime
+from tests.log_records import everything
 
 POLL_SECONDS = 0.02
 
@@ -99,13 +100,7 @@ class World:
 
     async def read(self, topic: Topic) -> list[Record]:
         """Everything that a topic holds now, in the order of each partition."""
-        records: list[Record] = []
-        async with KafkaLogReader(self.kafka, topic) as reader:
-            await reader.begin({})
-            ends = await reader.end_offsets()
-            while any(reader.positions()[partition] < end for partition, end in ends.items()):
-                records += await reader.read()
-        return records
+        return await everything(self.kafka, topic)
 
     async def sent(self) -> list[tuple[str, bytes]]:
         """Key and value of every statement record, repeated ones as often as they are there."""

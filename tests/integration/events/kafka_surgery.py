@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiokafka import TopicPartition  # type: ignore[import-untyped]
 from aiokafka.admin import NewPartitions, RecordsToDelete  # type: ignore[import-untyped]
@@ -13,6 +15,7 @@ from events.kafka_cluster import describe, find
 from events.log import Position
 from events.settings import KafkaSettings
 from events.topics import Topic
+from services.local.kafka import EmbeddedKafka
 
 
 async def configure(kafka: KafkaSettings, topic: Topic, **changes: str) -> None:
@@ -54,3 +57,13 @@ async def _seen(kafka: KafkaSettings, topic: Topic, configuration: dict[str, str
     async with asyncio.timeout(10):
         while (found := await find(kafka, topic)) is None or found.configuration != configuration:
             await asyncio.sleep(0.02)
+
+
+@contextmanager
+def paused(kafka: EmbeddedKafka) -> Iterator[None]:
+    """A broker that is silent meanwhile."""
+    kafka.pause()
+    try:
+        yield
+    finally:
+        kafka.resume()

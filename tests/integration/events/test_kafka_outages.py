@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -23,7 +23,7 @@ from events.topic_admin import apply_topics, compare_topics
 from events.topics import Topics
 from events.waiting import wait_for
 from services.local.kafka import EmbeddedKafka
-from tests.integration.events.kafka_surgery import configure
+from tests.integration.events.kafka_surgery import configure, paused
 
 pytestmark = pytest.mark.anyio
 
@@ -256,15 +256,6 @@ async def test_waiting_for_the_log_ends_when_its_broker_is_back(
     await asyncio.to_thread(shaken_kafka.start)
     async with asyncio.timeout(30):
         assert await waiting == known
-
-
-@contextmanager
-def paused(kafka: EmbeddedKafka) -> Iterator[None]:
-    kafka.pause()
-    try:
-        yield
-    finally:
-        kafka.resume()
 
 
 async def values_read(reader: KafkaLogReader, count: int) -> list[bytes | None]:

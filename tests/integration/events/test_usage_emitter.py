@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import psutil
@@ -15,12 +15,14 @@ import pytest
 from events.codec import decode
 from events.emitter import UsageEmitter
 from events.errors import UsageNotDelivered
-from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.kafka_log import KafkaEventLog
 from events.settings import KafkaSettings
 from events.topics import Topics
 from events.usage import KeyUsed
 from services.local.kafka import EmbeddedKafka
 from tests.builders import fresh_id, some_usage
+from tests.integration.events.kafka_surgery import paused
+from tests.log_records import everything
 
 pytestmark = pytest.mark.anyio
 
@@ -137,26 +139,13 @@ async def working(service: Service) -> AsyncIterator[Service]:
         beating.cancel()
 
 
-@contextmanager
-def paused(kafka: EmbeddedKafka) -> Iterator[None]:
-    kafka.pause()
-    try:
-        yield
-    finally:
-        kafka.resume()
-
-
 async def arrived(kafka: KafkaSettings, topics: Topics) -> dict[str, list[str]]:
     """The ids of each key's events in the order in which they first came."""
     ids: dict[str, dict[str, None]] = defaultdict(dict)
-    async with KafkaLogReader(kafka, topics.usage) as reader:
-        await reader.begin({})
-        ends = await reader.end_offsets()
-        while reader.positions() != ends:
-            for record in await reader.read():
-                event = decode(record.value)
-                assert isinstance(event, KeyUsed)
-                ids[event.subject][event.id] = None
+    for record in await everything(kafka, topics.usage):
+        event = decode(record.value)
+        assert isinstance(event, KeyUsed)
+        ids[event.subject][event.id] = None
     return {key: list(first) for key, first in ids.items()}
 
 

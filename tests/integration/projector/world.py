@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from events.codec import decode_total, encode
-from events.kafka_log import KafkaEventLog, KafkaLogReader
+from events.kafka_log import KafkaEventLog
 from events.keeper.database import connect, new_pool
 from events.keeper.schema import prepare_schema
 from events.keys import KeyEvent
@@ -30,6 +30,7 @@ from services.projector.metrics import ProjectorMetrics
 from services.projector.schema import projector_schema
 from services.projector.verification import verify
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
+from tests.log_records import everything
 
 POLL_SECONDS = 0.02
 #: The shortest that the embedded broker grants.
@@ -139,13 +140,7 @@ class World:
 
     async def read(self, topic: Topic) -> Sequence[Record]:
         """Everything that a topic holds now."""
-        records: list[Record] = []
-        async with KafkaLogReader(self.kafka, topic) as reader:
-            await reader.begin({})
-            ends = await reader.end_offsets()
-            while any(reader.positions()[partition] < end for partition, end in ends.items()):
-                records += await reader.read()
-        return records
+        return await everything(self.kafka, topic)
 
     async def applied(self) -> int:
         """How many records Postgres has passed."""

@@ -43,6 +43,25 @@ async def issued(api: Surroundings, limit: int) -> Issued:
         return await a_key(admin, rate_limit_per_hour=limit)
 
 
+async def two_are_counted_elsewhere_after(
+    failures: list[Exception], api: Surroundings, key: Issued, log: MemoryLog
+) -> None:
+    """Reading the counters fails like this at first; then both counts are heard of."""
+    read = api.counters.read
+
+    async def fail_at_first(max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
+        if failures:
+            raise failures.pop()
+        return await read(max_records, timeout_seconds)
+
+    api.counters.read = fail_at_first  # type: ignore[method-assign]
+    for count in (1, 2):
+        await append_count(log, a_count(key, count, "elsewhere"))
+    async with asyncio.timeout(5):
+        while await left(api, key) > 8:
+            await asyncio.sleep(0.01)
+
+
 async def statuses(api: Surroundings, key: Issued, count: int) -> list[int]:
     async with api.client(admin=False) as anyone:
         return [(await anyone.post(VALIDATE, headers=bearer(key))).status_code for _ in range(count)]
@@ -200,19 +219,8 @@ async def test_a_topic_that_has_forgotten_what_comes_next_is_read_from_the_start
 ) -> None:
     async with running(tmp_path, log=log, time=time) as api:
         key = await issued(api, 10)
-        read, failures = api.counters.read, [WrongLog("offset 7 is gone")]
-
-        async def fail_once(max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
-            if failures:
-                raise failures.pop()
-            return await read(max_records, timeout_seconds)
-
-        api.counters.read = fail_once  # type: ignore[method-assign]
-        for count in (1, 2):
-            await append_count(log, a_count(key, count, "elsewhere"))
-        async with asyncio.timeout(5):
-            while await left(api, key) > 8:
-                await asyncio.sleep(0.01)
+        failures: list[Exception] = [WrongLog("offset 7 is gone")]
+        await two_are_counted_elsewhere_after(failures, api, key, log)
     assert "begin again at the start of the hour: offset 7 is gone" in caplog.text
 
 
@@ -222,19 +230,8 @@ async def test_an_answer_that_is_no_record_is_waited_out(
     """A missing right, say: validation goes on meanwhile."""
     async with running(tmp_path, log=log, time=time) as api:
         key = await issued(api, 10)
-        read, failures = api.counters.read, [LogUnavailable("not authorized")] * 2
-
-        async def fail_twice(max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
-            if failures:
-                raise failures.pop()
-            return await read(max_records, timeout_seconds)
-
-        api.counters.read = fail_twice  # type: ignore[method-assign]
-        for count in (1, 2):
-            await append_count(log, a_count(key, count, "elsewhere"))
-        async with asyncio.timeout(5):
-            while await left(api, key) > 8:
-                await asyncio.sleep(0.01)
+        failures: list[Exception] = [LogUnavailable("not authorized")] * 2
+        await two_are_counted_elsewhere_after(failures, api, key, log)
     assert failures == []
 
 
