@@ -31,12 +31,17 @@ ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at
 WHERE key_activity.last_used_at < excluded.last_used_at;
 
 -- name: write_offsets
--- Up to where the rows include every counter. A lower offset than before is as true as the higher one, so
--- that nothing needs to be compared.
+-- Up to where the rows include every counter: where a stretch follows without a gap on what they include
+-- already, to its end. A lower offset than before is as true as the higher one.
 INSERT INTO projector.projection_offset (projection, topic, partition, next_offset, owner_epoch)
-SELECT 'windows', %(topic)s, partition, next_offset, 0
-FROM unnest(%(partitions)s::integer[], %(next_offsets)s::bigint[]) AS passed (partition, next_offset)
-ON CONFLICT (projection, topic, partition) DO UPDATE SET next_offset = excluded.next_offset;
+SELECT 'windows', %(topic)s, stretch.partition, stretch.following, 0
+FROM unnest(%(partitions)s::integer[], %(firsts)s::bigint[], %(followings)s::bigint[])
+    AS stretch (partition, first, following)
+LEFT JOIN projector.projection_offset AS known
+    ON known.projection = 'windows' AND known.topic = %(topic)s AND known.partition = stretch.partition
+WHERE stretch.first <= coalesce(known.next_offset, 0)
+ON CONFLICT (projection, topic, partition) DO UPDATE SET next_offset = excluded.next_offset
+RETURNING partition;
 
 -- name: delete_hours
 -- Hours that have been over for three hours.

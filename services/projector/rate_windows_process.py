@@ -113,13 +113,15 @@ class WindowsProcess(WatchedProcess):
         began, changes, oldest = time.perf_counter(), unwritten.changes(), oldest_hour(self._clock)
         try:
             async with self._pool.connection() as connection:
-                await write(connection, self._topic, changes, oldest, self._made)
+                passed = await write(connection, self._topic, changes, oldest, self._made)
         except SchemaRemade as remade:
             logger.info("writing every rate window: schema %s is new to this process", SCHEMA)
-            unwritten.add_all(all_windows(app, self._clock), included_offsets(app, self._topic, unwritten))
+            unwritten.add_all(
+                all_windows(app, self._clock), await _known_offsets(app, self._topic, unwritten)
+            )
             self._made = remade.made
             return await self._write(app, unwritten)
-        unwritten.written(changes)
+        unwritten.written(changes, passed)
         if changes.since is not None:
             seconds, age_seconds = time.perf_counter() - began, time.time() - changes.since
             self._told.batch_applied(0, changes.counters, seconds, age_seconds)
@@ -197,6 +199,15 @@ async def _known_log(connection: AsyncConnection[Any]) -> LogIdentity | None:
         return await known_log(connection)
     except UndefinedTable:  # the projector makes the schema anew
         return None
+
+
+async def _known_offsets(app: faust.App, topic: str, unwritten: Unwritten) -> Mapping[int, int]:
+    """By assigned partition an offset; the table includes every counter before it that the log still has."""
+    included = included_offsets(app, topic, unwritten)
+    with log_unavailable(f"{topic}: no first offsets"):
+        async with asyncio.timeout(KAFKA_SILENCE_SECONDS):
+            firsts = await app.consumer.earliest_offsets(*(TP(topic, partition) for partition in included))
+    return {place.partition: max(first, included[place.partition]) for place, first in firsts.items()}
 
 
 async def _lags(app: faust.App, topic: str, unwritten: Unwritten) -> Mapping[int, int]:

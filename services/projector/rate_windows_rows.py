@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -36,11 +36,13 @@ class SchemaRemade(EventsError):
 
 async def write(
     connection: AsyncConnection[Any], topic: str, changes: Changes, oldest_hour: int, made: int | None
-) -> None:
+) -> Collection[int]:
     """Write it all in one transaction, into the schema that was `made` so; delete hours before the oldest.
 
+    Returns the partitions whose stretch follows on what the rows include, and is passed now.
     Raises `SchemaRemade` and `SchemaMissing`, with nothing written, and psycopg's errors.
     """
+    passed: set[int] = set()
     async with connection.transaction():
         found = await _hold_schema(connection)
         if found != made:
@@ -57,10 +59,13 @@ async def write(
             await connection.execute(_QUERIES["write_windows"], values)
         for key_ids, moments in _columns(activity_rows(changes.windows)):
             await connection.execute(_QUERIES["write_activity"], {"key_ids": key_ids, "moments": moments})
-        for partitions, next_offsets in _columns(sorted(changes.next_offsets.items())):
-            values = {"topic": topic, "partitions": partitions, "next_offsets": next_offsets}
-            await connection.execute(_QUERIES["write_offsets"], values)
+        stretches = sorted((partition, *stretch) for partition, stretch in changes.stretches.items())
+        for partitions, firsts, followings in _columns(stretches):
+            values = {"topic": topic, "partitions": partitions, "firsts": firsts, "followings": followings}
+            cursor = await connection.execute(_QUERIES["write_offsets"], values)
+            passed.update(partition for (partition,) in await cursor.fetchall())
         await connection.execute(_QUERIES["delete_hours"], {"oldest_hour": oldest_hour})
+    return passed
 
 
 async def look(connection: AsyncConnection[Any]) -> None:

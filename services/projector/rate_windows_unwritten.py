@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.projector.rate_windows_counts import Window, WindowKey
 
@@ -33,27 +33,44 @@ class Counted(Protocol):
     def ack(self) -> bool: ...
 
 
+class Stretch(NamedTuple):
+    """Counters that were handled one after the other, from `first` up to (not including) `following`."""
+
+    first: int
+    following: int
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Windows as they are, and by partition an offset: they include every counter before it.
+    """Windows as they are, and by partition a stretch of the log: they include every counter of it.
 
     `counters` is how many handled counters they are made of, `since` when the first of them was appended.
     """
 
     windows: Mapping[WindowKey, Window]
-    next_offsets: Mapping[int, int]
+    stretches: Mapping[int, Stretch]
     counters: int
     since: float | None
 
+    @property
+    def next_offsets(self) -> Mapping[int, int]:
+        """Where each stretch ends."""
+        return {partition: stretch.following for partition, stretch in self.stretches.items()}
+
 
 class Unwritten:
-    """Kept in order by a single thread: what is seen together was handled together."""
+    """Kept in order by a single thread: what is seen together was handled together.
+
+    When partitions come, Faust may first hand out counters from beyond where it goes on then. So an offset
+    is claimed only for what follows, without a gap, on what Postgres has.
+    """
 
     def __init__(self, most_waiting: int = MOST_WAITING) -> None:
         self._windows: dict[WindowKey, Window] = {}
-        self._next_offsets: dict[int, int] = {}
+        self._stretches: dict[int, Stretch] = {}
+        self._longer: set[int] = set()
         self._counters: deque[Counted] = deque()
-        #: By partition the offsets that were written here.
+        #: By partition the offsets that were written here: the windows include every counter before them.
         self.included: dict[int, int] = {}
         self._most_waiting = most_waiting
         self._has_room = asyncio.Event()
@@ -64,15 +81,24 @@ class Unwritten:
         if changed is not None:
             key, window = changed
             self._windows[key] = window
-        self._next_offsets[counter.message.partition] = counter.message.offset + 1
+        place = counter.message
+        stretch = self._stretches.get(place.partition)
+        if stretch is None or not stretch.first <= place.offset <= stretch.following:
+            stretch = Stretch(place.offset, place.offset)
+        self._stretches[place.partition] = Stretch(stretch.first, max(stretch.following, place.offset + 1))
+        self._longer.add(place.partition)
         self._counters.append(counter)
         if len(self._counters) >= self._most_waiting:
             self._has_room.clear()
 
     def add_all(self, windows: Iterable[tuple[WindowKey, Window]], next_offsets: Mapping[int, int]) -> None:
-        """Postgres may know nothing of all these."""
+        """Postgres may know nothing of all these; they include every counter before these offsets."""
         self._windows = {**dict(windows), **self._windows}
-        self._next_offsets = {**next_offsets, **self._next_offsets}
+        for partition, offset in next_offsets.items():
+            stretch = self._stretches.get(partition, Stretch(0, offset))
+            if stretch.first <= offset:
+                self._stretches[partition] = Stretch(0, max(offset, stretch.following))
+            self._longer.add(partition)
 
     async def room(self) -> None:
         """Wait until there is room for one more."""
@@ -81,19 +107,24 @@ class Unwritten:
     def changes(self) -> Changes:
         """All of it, to be written in one transaction; `written` afterwards."""
         since = self._counters[0].message.timestamp if self._counters else None
-        return Changes(dict(self._windows), dict(self._next_offsets), len(self._counters), since)
+        stretches = {partition: self._stretches[partition] for partition in self._longer}
+        return Changes(dict(self._windows), stretches, len(self._counters), since)
 
-    def written(self, changes: Changes) -> None:
-        """Postgres has these: acknowledge their counters, keep what has changed again since."""
+    def written(self, changes: Changes, passed: Collection[int]) -> None:
+        """Postgres has these, and has passed these partitions' stretches: acknowledge the counters of those.
+
+        The others come again. What has changed since is kept.
+        """
         self._windows = {
             key: window for key, window in self._windows.items() if changes.windows.get(key) is not window
         }
-        self.included |= changes.next_offsets
-        self._next_offsets = {
-            partition: offset
-            for partition, offset in self._next_offsets.items()
-            if changes.next_offsets.get(partition) != offset
-        }
+        for partition, stretch in changes.stretches.items():
+            if partition in passed:
+                self.included[partition] = stretch.following
+            if self._stretches[partition] == stretch:
+                self._longer.discard(partition)
         for _ in range(changes.counters):
-            self._counters.popleft().ack()
+            counter = self._counters.popleft()
+            if counter.message.partition in passed:
+                counter.ack()
         self._has_room.set()

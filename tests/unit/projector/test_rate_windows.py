@@ -135,14 +135,14 @@ async def test_a_counter_is_done_when_it_is_written_not_when_it_is_counted(rig: 
         event = await agent.put(encode(a_counter()), key=LINEAGE.encode())
         await put(agent, a_counter(count=2))
         assert not event.message.acked
-        rig.unwritten.written(rig.unwritten.changes())
+        rig.unwritten.written(rig.unwritten.changes(), rig.unwritten.changes().next_offsets)
         assert event.message.acked
 
 
 async def test_a_recovered_table_is_written_whole(rig: Rig) -> None:
     async with rig.counting() as agent:
         await put(agent, a_counter(count=5))
-    rig.unwritten.written(rig.unwritten.changes())
+    rig.unwritten.written(rig.unwritten.changes(), rig.unwritten.changes().next_offsets)
     table: Any = rig.app.tables["windows"]
     await table.call_recover_callbacks()
     assert list(rig.unwritten.changes().windows) == [(LINEAGE, 100)]

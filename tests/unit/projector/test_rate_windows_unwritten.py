@@ -43,9 +43,9 @@ async def test_a_counter_is_acknowledged_once_it_is_written() -> None:
     assert (changes.windows, changes.next_offsets, changes.since) == ({KEY: a_window(1)}, {3: 8}, 1.5)
     unwritten.add(second, None)
     assert first.acked == []
-    unwritten.written(changes)
+    unwritten.written(changes, changes.next_offsets)
     assert (len(first.acked), second.acked) == (1, [])
-    unwritten.written(unwritten.changes())
+    unwritten.written(unwritten.changes(), unwritten.changes().next_offsets)
     assert (len(first.acked), len(second.acked)) == (1, 1)
 
 
@@ -54,10 +54,10 @@ async def test_what_changes_while_it_is_written_is_written_again() -> None:
     unwritten.add(Handled(Place(0, 0)), (KEY, a_window(1)))
     changes = unwritten.changes()
     unwritten.add(Handled(Place(0, 1)), (KEY, a_window(2)))
-    unwritten.written(changes)
+    unwritten.written(changes, changes.next_offsets)
     assert unwritten.changes().windows == {KEY: a_window(2)}
     assert unwritten.changes().next_offsets == {0: 2}
-    unwritten.written(unwritten.changes())
+    unwritten.written(unwritten.changes(), unwritten.changes().next_offsets)
     assert (unwritten.changes().windows, unwritten.changes().next_offsets) == ({}, {})
     assert unwritten.included == {0: 2}
 
@@ -79,5 +79,19 @@ async def test_beyond_its_ceiling_it_has_no_room_until_something_is_written() ->
     waiting = asyncio.create_task(unwritten.room())
     await asyncio.sleep(0)
     assert not waiting.done()
-    unwritten.written(unwritten.changes())
+    unwritten.written(unwritten.changes(), unwritten.changes().next_offsets)
     await asyncio.wait_for(waiting, 1)
+
+
+async def test_what_comes_from_beyond_is_not_acknowledged_before_all_that_lies_in_between() -> None:
+    """As Faust hands it out when a partition comes, before it goes on where the group has got to."""
+    unwritten, beyond, next_one = Unwritten(), Handled(Place(0, 288)), Handled(Place(0, 4))
+    unwritten.add(beyond, (KEY, a_window(288)))
+    changes = unwritten.changes()
+    assert changes.stretches == {0: (288, 289)}
+    unwritten.written(changes, passed=())
+    assert (beyond.acked, unwritten.included) == ([], {})
+    unwritten.add(next_one, (KEY, a_window(289)))
+    assert unwritten.changes().stretches == {0: (4, 5)}
+    unwritten.written(unwritten.changes(), passed=[0])
+    assert (len(next_one.acked), beyond.acked, unwritten.included) == (1, [], {0: 5})
