@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHES = ("validate", "scale", "million", "revocation", "usage", "rebuild", "limiter")
+from bench.summary import BENCHES
 
 
 def main() -> int:

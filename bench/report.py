@@ -59,7 +59,7 @@ class Report:
         for row in self.rows:
             figure = row.figure
             numbers = (shown(figure.median), shown(figure.lowest), shown(figure.highest))
-            table.add_row(row.what, *numbers, row.unit, _shown_goal(row.goal), row.verdict, row.note)
+            table.add_row(row.what, *numbers, row.unit, shown_goal(row.goal), row.verdict, row.note)
         console.print(table)
         for text in self.remarks:
             console.print(f"  {text}")
@@ -98,7 +98,8 @@ def shown(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
-def _shown_goal(goal: Goal | None) -> str:
+def shown_goal(goal: Goal | None) -> str:
+    """What is to be reached; nothing where nothing is."""
     if goal is None:
         return ""
     if goal.at_least is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,9 @@ ADMIN_TOKEN = "an-admin-token-for-benches-7f3a"  # noqa: S105
 PEPPER = Pepper("bench", "a-pepper-for-benches-only-5d1c9e7b42a8f603")
 #: Nobody listens there: a service that is started with it has to do without Postgres.
 NO_DATABASE = f"postgresql://nobody@{LOOPBACK}:1/none"
+
+#: What a server may use of a fifth of a second and still be idle: its timers.
+IDLE_SECONDS = 0.03
 
 
 class BenchService(Service):
@@ -67,6 +71,15 @@ class BenchService(Service):
         """Processor time of all its processes so far."""
         times = [process.cpu_times() for process in self.processes()]
         return sum(time.user + time.system for time in times)
+
+    def wait_idle(self) -> None:
+        """Until it has used next to no processor time for a fifth of a second."""
+        wait_until(lambda: self._seconds_used_in(0.2) < IDLE_SECONDS, f"{self.name} to be idle")
+
+    def _seconds_used_in(self, seconds: float) -> float:
+        before = self.cpu_seconds()
+        time.sleep(seconds)
+        return self.cpu_seconds() - before
 
 
 @dataclass(frozen=True, slots=True)
