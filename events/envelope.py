@@ -10,8 +10,6 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 
 def _in_utc(time: datetime) -> datetime:
-    if not time.utcoffset():
-        return time.replace(tzinfo=UTC)  # what every writer of ours states, at a third of the cost
     try:
         return time.astimezone(UTC)
     except OverflowError:  # a zone that moves it out of the years 1 to 9999

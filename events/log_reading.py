@@ -15,10 +15,11 @@ PATIENCE_SECONDS = 30.0
 async def read_through(reader: LogReader, ends: Mapping[int, int]) -> AsyncIterator[Sequence[Record]]:
     """Every record from the first on until `ends` are reached, in order within each partition.
 
-    The last ones may lie beyond. Raises `LogUnavailable` when nothing comes for 30 s, `WrongLog` when the
-    log has lost records.
+    The last ones may lie beyond. What partitions that `ends` does not name hold by now is left alone.
+    Raises `LogUnavailable` when nothing comes for 30 s, `WrongLog` when the log has lost records.
     """
-    await reader.begin({})
+    now = await reader.end_offsets()
+    await reader.begin({partition: end for partition, end in now.items() if partition not in ends})
     last_progress = time.monotonic()
     while any(reader.positions()[partition] < end for partition, end in ends.items()):
         before = dict(reader.positions())

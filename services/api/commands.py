@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -172,7 +172,7 @@ class KeyCommands:
         return secret, IssuedKey(
             key_id=key_id,
             lineage_id=lineage_id,
-            **asdict(settings),
+            **settings._asdict(),
             expires_at=None if days is None else issued_at + timedelta(days=days),
             key_prefix=display_prefix(secret),
             bcrypt_hash=bcrypt_hash,

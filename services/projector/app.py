@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from functools import partial
 from typing import Any
 
@@ -21,12 +22,17 @@ from services.projector.settings import ProjectorSettings
 from services.projector.usage import UsageProjection
 from services.projector.usage_days import dropping_days
 
+#: A batch is tens of thousands of objects that all live until it is written: looking through them after
+#: every 700 new ones, as Python does by itself, takes a fifth of the process' time.
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+
 _KEYS_QUERIES = load_queries("services.projector")
 _HOURLY_QUERIES = load_queries("services.projector", "hourly.sql")
 
 
 async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     """Keep the schema `projector` until `stopping` is set. Raises `SettingsError` or `WrongLog`."""
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     metrics = ProjectorMetrics()
     publisher = HourlyPublisher(settings, Clock(), metrics)
     ends_of = partial(partition_ends, settings)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from events.kafka_log import KafkaLogReader
 from events.lifecycle import Folded
@@ -13,8 +17,7 @@ from events.log import Record
 from events.settings import KafkaSettings
 from events.topics import Topics
 from services.projector.replay import replay
-
-Progress = Callable[[int, int], None]
+from services.projector.shares import Ends, Progress, in_shares
 
 
 @dataclass(slots=True)
@@ -38,6 +41,10 @@ class Summary:
         self.dead_letters += folded.is_dead_letter
 
 
+#: What a share of the log comes to, and the lineage there that has the key that is asked for.
+Share = tuple[Summary, str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
     """A record in a key's history; what an unreadable one would say is None."""
@@ -53,11 +60,8 @@ class HistoryLine:
 
 async def summarize(kafka: KafkaSettings, topics: Topics, on_progress: Progress) -> Summary:
     """Fold the log up to where it ends now. Raises `LogUnavailable`, `WrongLog`."""
-    summary, lineages = await _fold_everything(kafka, topics, on_progress)
-    summary.lineages = len(lineages)
-    summary.keys = sum(len(lineage.keys) for lineage in lineages.values())
-    summary.parked_lineages = sum(lineage.parked is not None for lineage in lineages.values())
-    return summary
+    shares = await _fold_everything(kafka, topics, on_progress)
+    return Summary(*map(sum, zip(*(dataclasses.astuple(summary) for summary, _ in shares), strict=True)))
 
 
 async def key_history(
@@ -68,30 +72,53 @@ async def key_history(
     Raises `LogUnavailable`, `WrongLog`.
     """
     # Only the fold knows which lineage a rotation has put the key in, so the log is read twice.
-    _, lineages = await _fold_everything(kafka, topics, on_progress)
-    lineage = next((lineage for lineage in lineages.values() if lineage.find(key_id) is not None), None)
-    if lineage is None:
+    shares = await _fold_everything(kafka, topics, on_progress, key_id)
+    lineage_id = next((found for _, found in shares if found is not None), None)
+    if lineage_id is None:
         return ()
     lines: list[HistoryLine] = []
     async with KafkaLogReader(kafka, topics.lifecycle) as reader:
         ends = await reader.end_offsets()
-        async for outcomes in replay(reader, ends, {}, only_key=lineage.lineage_id.encode()):
+        async for outcomes in replay(reader, ends, {}, only_key=lineage_id.encode()):
             lines += [_line(record, folded) for record, folded in outcomes]
     return lines
 
 
 async def _fold_everything(
-    kafka: KafkaSettings, topics: Topics, on_progress: Progress
-) -> tuple[Summary, dict[str, Lineage]]:
-    summary = Summary()
-    lineages: dict[str, Lineage] = {}
+    kafka: KafkaSettings, topics: Topics, on_progress: Progress, key_id: str | None = None
+) -> list[Share]:
     async with KafkaLogReader(kafka, topics.lifecycle) as reader:
         ends = await reader.end_offsets()
-        async for outcomes in replay(reader, ends, lineages):
-            for _, folded in outcomes:
-                summary.count(folded)
-            on_progress(summary.records, sum(ends.values()))
-    return summary, lineages
+    return await in_shares(partial(_fold_share, kafka, topics, key_id), ends, on_progress)
+
+
+async def _fold_share(
+    kafka: KafkaSettings, topics: Topics, key_id: str | None, ends: Ends, on_records: Callable[[int], None]
+) -> Share:
+    summary = Summary()
+    lineages: dict[str, Lineage] = {}
+    with _uncollected():
+        async with KafkaLogReader(kafka, topics.lifecycle) as reader:
+            async for outcomes in replay(reader, ends, lineages):
+                for _, folded in outcomes:
+                    summary.count(folded)
+                on_records(summary.records)
+    summary.lineages = len(lineages)
+    summary.keys = sum(len(lineage.keys) for lineage in lineages.values())
+    summary.parked_lineages = sum(lineage.parked is not None for lineage in lineages.values())
+    if key_id is None:
+        return summary, None
+    return summary, next((id_ for id_, lineage in lineages.items() if lineage.find(key_id) is not None), None)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing in a lineage refers back to it: searching them all for cycles would take a sixth of a fold."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _line(record: Record, folded: Folded) -> HistoryLine:

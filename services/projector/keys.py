@@ -13,6 +13,8 @@ from events.lineage import Lineage
 from events.log import Record
 from events.queries import load_queries
 from events.topics import Topics
+from services.projector.array_dumper import TextArrayDumper
+from services.projector.array_text import array_text
 from services.projector.rows import Row, event_row, key_rows, lineage_id_of, lineage_row, lineages_from_rows
 
 _QUERIES = load_queries("services.projector")
@@ -69,7 +71,8 @@ def _reason(folded: Folded) -> str:
 
 
 async def _load(connection: AsyncConnection[Any], records: Sequence[Record]) -> Mapping[str, Lineage]:
-    named = {"lineage_ids": sorted({id_ for record in records if (id_ := lineage_id_of(record))})}
+    ids = {id_ for record in records if (id_ := lineage_id_of(record))}
+    named = {"lineage_ids": array_text(sorted(ids))}
     lineages = await (await connection.execute(_QUERIES["load_lineages"], named)).fetchall()
     keys = await (await connection.execute(_QUERIES["load_keys"], named)).fetchall() if lineages else []
     return lineages_from_rows(lineages, keys)
@@ -77,10 +80,12 @@ async def _load(connection: AsyncConnection[Any], records: Sequence[Record]) -> 
 
 async def _clear(connection: AsyncConnection[Any], lineage_ids: Iterable[str]) -> None:
     if lineage_ids:
-        await connection.execute(_QUERIES["clear_lineages"], {"lineage_ids": sorted(lineage_ids)})
+        await connection.execute(_QUERIES["clear_lineages"], {"lineage_ids": array_text(sorted(lineage_ids))})
 
 
 async def _copy(connection: AsyncConnection[Any], query: str, rows: Iterable[Row]) -> None:
-    async with connection.cursor().copy(_QUERIES[query]) as copy:
+    cursor = connection.cursor()
+    cursor.adapters.register_dumper(list, TextArrayDumper)
+    async with cursor.copy(_QUERIES[query]) as copy:
         for row in rows:
             await copy.write_row(row)

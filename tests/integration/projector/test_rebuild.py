@@ -48,6 +48,13 @@ async def test_a_schema_of_another_version_is_dropped_and_filled_again(world: Wo
     assert await world.value("SELECT version FROM projector.schema_version") == SCHEMA_VERSION
 
 
+async def test_texts_that_mean_something_to_an_array_are_stored_as_they_are(world: World) -> None:
+    awkward = ("a,b", 'quoted "twice"', "back\\slash", "{}", "NULL", " ", "tab\tand\nline", "é")
+    await world.append([a_key_created(scopes=awkward, allowed_ips=awkward[::-1]), a_key_created(scopes=())])
+    async with world.runner():
+        await world.caught_up(2)  # and is row for row what the log says
+
+
 async def _rows(world: World) -> dict[str, set[str]]:
     """Every row of every covered table, as text."""
     return {

@@ -94,7 +94,7 @@ def test_a_gap_parks_the_lineage_and_is_a_dead_letter() -> None:
 
 def test_a_later_event_of_a_parked_lineage_is_ignored_and_no_dead_letter() -> None:
     """Its letter is the record that parked it; a flood of letters would hide that one."""
-    parked = replace(knowing(CREATED)[CREATED.subject], parked="because")
+    parked = knowing(CREATED)[CREATED.subject]._replace(parked="because")
     result = fold(lifecycle_record(a_key_revoked(CREATED)), {CREATED.subject: parked}.get)
     assert (result.lineage, result.is_dead_letter, result.description) == (None, False, "parked")
 
@@ -104,7 +104,7 @@ def test_an_unreadable_record_under_a_known_lineage_parks_it(record: StoredRecor
     """It may be the revocation of the key."""
     result = folded(record, CREATED)
     assert result.event is None
-    assert result.lineage == replace(knowing(CREATED)[CREATED.subject], parked=f"unreadable record: {why}")
+    assert result.lineage == knowing(CREATED)[CREATED.subject]._replace(parked=f"unreadable record: {why}")
     assert result.is_dead_letter
 
 
@@ -124,7 +124,7 @@ def test_an_unreadable_record_with_any_key_is_answered(key: bytes | None) -> Non
 
 
 def test_an_unreadable_record_does_not_park_twice() -> None:
-    parked = replace(knowing(CREATED)[CREATED.subject], parked="because")
+    parked = knowing(CREATED)[CREATED.subject]._replace(parked="because")
     result = fold(replace(lifecycle_record(CREATED), value=b"{"), {CREATED.subject: parked}.get)
     assert result == Folded(None, Ignored("parked"))
     assert (result.lineage, result.is_dead_letter) == (None, True)

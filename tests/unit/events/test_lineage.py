@@ -47,7 +47,7 @@ def test_a_created_key_keeps_every_fact_of_its_creation() -> None:
         expires_at=CREATED_AT + 30 * DAY,
     )
     key = after(created).current
-    settings = {name: getattr(key.settings, name) for name in key.settings.__slots__}
+    settings = {name: getattr(key.settings, name) for name in key.settings._fields}
     stated = created.data.model_dump()
     assert settings == {name: stated.pop(name) for name in settings}
     stated["fingerprint"] = bytes.fromhex(stated["fingerprint"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import bcrypt
@@ -24,7 +23,7 @@ async def test_a_created_key_passes_at_once(worker: Worker) -> None:
 
 
 async def test_creating_appends_one_event_that_says_who_asked(worker: Worker, log: MemoryLog) -> None:
-    settings = replace(SETTINGS, scopes=("train",), allowed_ips=("10.0.0.0/8",), lifetime_days=30)
+    settings = SETTINGS._replace(scopes=("train",), allowed_ips=("10.0.0.0/8",), lifetime_days=30)
 
     issue = await worker.commands.create(settings, ADMIN)
 
@@ -53,6 +52,6 @@ async def test_only_hashes_of_the_secret_are_stored(worker: Worker, log: MemoryL
     [("production", "hk_live_"), ("test", "hk_test_"), ("development", "hk_dev_")],
 )
 async def test_the_environment_is_part_of_the_key(worker: Worker, environment: str, mark: str) -> None:
-    settings = replace(SETTINGS, environment=environment)  # type: ignore[arg-type]
+    settings = SETTINGS._replace(environment=environment)  # type: ignore[arg-type]
 
     assert (await worker.commands.create(settings, ADMIN)).secret.startswith(mark)

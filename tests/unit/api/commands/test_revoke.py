@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from events.memory_log import MemoryLog
@@ -50,7 +48,7 @@ async def test_revoking_twice_is_as_good_as_once_and_appends_nothing(worker: Wor
 
 
 async def test_an_expired_key_can_be_revoked(worker: Worker, time: ManualTime) -> None:
-    issue = await worker.commands.create(replace(SETTINGS, lifetime_days=1), ADMIN)
+    issue = await worker.commands.create(SETTINGS._replace(lifetime_days=1), ADMIN)
     time.pass_by(2 * 86400)
 
     await worker.commands.revoke(issue.key.key_id, ADMIN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,7 +30,7 @@ async def test_a_rotation_kills_the_old_key_and_the_new_one_passes(worker: Worke
 async def test_a_rotation_keeps_the_settings_and_starts_the_life_anew(
     worker: Worker, time: ManualTime
 ) -> None:
-    settings = replace(SETTINGS, environment="test", scopes=("train",), lifetime_days=30)
+    settings = SETTINGS._replace(environment="test", scopes=("train",), lifetime_days=30)
     old = await worker.commands.create(settings, ADMIN)
     time.pass_by(40 * 86400)
     assert await worker.validate(old.secret) is Verdict.EXPIRED
@@ -70,7 +69,7 @@ async def test_a_rotation_with_a_grace_keeps_both_alive_until_its_end(
 
 
 async def test_a_grace_never_outlives_the_old_keys_own_end(worker: Worker, log: MemoryLog) -> None:
-    old = await worker.commands.create(replace(SETTINGS, lifetime_days=1), ADMIN)
+    old = await worker.commands.create(SETTINGS._replace(lifetime_days=1), ADMIN)
 
     await worker.commands.rotate(old.key.key_id, timedelta(days=7), ADMIN)
 
