@@ -127,6 +127,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
             _run(opened, counted_elsewhere.run)
             opened.push_async_callback(counted_here.flush)
             _run(opened, counted_here.run)
+            metrics.answering()
             yield {"hokusai": state}
 
     api = FastAPI(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from events.lineage import Key, Lineage
 from services.api.compact_keys import CompactKeys, StoredKey, lineage_of, sequence_of, stored_keys
@@ -41,6 +40,9 @@ class KeyDirectory:
     def __len__(self) -> int:
         return len(self._packed)
 
+    def __contains__(self, key_id: str) -> bool:
+        return key_id in self._packed
+
     @property
     def parked_count(self) -> int:
         return len(self._parked)
@@ -52,8 +54,9 @@ class KeyDirectory:
             known = self._found[fingerprint] = self._awake(key_id)
         return known
 
-    def get(self, key_id: str) -> KnownKey | None:
-        return self._awake(key_id) if key_id in self._packed else None
+    def key(self, key_id: str) -> Key:
+        """All that is known of a key that is `in` the directory."""
+        return self._compact.unpack(key_id, self._packed[key_id])
 
     def lineage(self, lineage_id: str) -> Lineage | None:
         if (odd := self._odd_lineages.get(lineage_id)) is not None:
@@ -111,7 +114,7 @@ class KeyDirectory:
 
     def remember(self, fingerprint: bytes, known: KnownKey) -> None:
         """bcrypt has recognised this key: from now on its fingerprint of today finds it."""
-        key = known.key
+        key = self.key(known.key_id)
         self._key_ids[fingerprint] = key.key_id
         look_alikes = self._unverifiable.get(key.key_prefix, [])
         if key.key_id in look_alikes:
@@ -133,7 +136,7 @@ class KeyDirectory:
         lineage_id, sequence, parked, key_id = stored[:4]
         before = self.lineage(lineage_id) or Lineage(lineage_id)
         key = self._compact.unpack(key_id, self._compact.pack(stored))
-        self.put(replace(before, sequence=sequence, keys=(*before.keys, key), parked=parked))
+        self.put(before._replace(sequence=sequence, keys=(*before.keys, key), parked=parked))
 
     def _dispute(self, key_id: str) -> None:
         self._disputed.add(key_id)
@@ -143,7 +146,7 @@ class KeyDirectory:
     def _awake(self, key_id: str) -> KnownKey:
         """The key ready for use. There is never a second one of it, so that all hold the newest facts."""
         if (known := self._known.get(key_id)) is None:
-            key = self._compact.unpack(key_id, self._packed[key_id])
+            key = self.key(key_id)
             known = self._known[key_id] = KnownKey(key, is_parked=key.lineage_id in self._parked)
             if key_id in self._disputed:
                 known.dispute()

@@ -50,18 +50,20 @@ class Fingerprints:
         self.newest_id = peppers[0].id
         self.known_ids = frozenset(pepper.id for pepper in peppers)
         # Keyed once and copied per request: half the price of keying it each time.
-        self._prepared = [
+        self._newest, *self._older = [
             hashlib.blake2b(key=hashlib.blake2b(pepper.secret.encode()).digest(), digest_size=32)
             for pepper in peppers
         ]
 
     def newest(self, key: bytes) -> bytes:
         """The 32 bytes that a new key is stored under."""
-        return next(self.each(key))
+        digest = self._newest.copy()
+        digest.update(key)
+        return digest.digest()
 
-    def each(self, key: bytes) -> Iterator[bytes]:
-        """The 32 bytes under each pepper, newest first."""
-        for prepared in self._prepared:
+    def older(self, key: bytes) -> Iterator[bytes]:
+        """The 32 bytes under each pepper that came before the newest, younger ones first."""
+        for prepared in self._older:
             digest = prepared.copy()
             digest.update(key)
             yield digest.digest()

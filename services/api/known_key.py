@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from ipaddress import IPv4Network, IPv6Network
 
 import orjson
 
 from events.lineage import Key
-from services.api.addresses import parse_networks
 
 ALWAYS = math.inf
 NEVER = -math.inf
@@ -17,16 +15,21 @@ NEVER = -math.inf
 class KnownKey:
     """One key as validation needs it. It is changed in place, so whoever holds it sees the newest facts.
 
-    `active_until` and `expires_at` are seconds since 1970. What takes parsing is made at its first use.
+    `active_until` and `expires_at` are seconds since 1970, `body` is what a valid key is answered with.
     """
 
+    # All that a request asks for is one step away: of many keys, most of it is not in the processor's caches.
     __slots__ = (
-        "_body",
         "_is_disputed",
-        "_networks",
         "active_until",
+        "allowed_ips",
+        "body",
         "expires_at",
-        "key",
+        "key_id",
+        "lineage_id",
+        "rate_limit_per_hour",
+        "scopes",
+        "service_id",
     )
 
     def __init__(self, key: Key, *, is_parked: bool) -> None:
@@ -35,11 +38,16 @@ class KnownKey:
 
     def know(self, key: Key, *, is_parked: bool) -> None:
         """These are the facts now."""
-        self.key = key
+        settings = key.settings
+        self.key_id = key.key_id
+        self.lineage_id = key.lineage_id
+        self.service_id = settings.service_id
+        self.scopes = settings.scopes
+        self.allowed_ips = settings.allowed_ips
+        self.rate_limit_per_hour = settings.rate_limit_per_hour
         self.active_until = NEVER if is_parked or self._is_disputed else _active_until(key)
         self.expires_at = ALWAYS if key.expires_at is None else key.expires_at.timestamp()
-        self._body: bytes | None = None
-        self._networks: tuple[IPv4Network | IPv6Network, ...] | None = None
+        self.body = _body(key)
 
     def dispute(self) -> None:
         """Another lineage claims the same id or secret, which no writer of ours does: nobody passes with it.
@@ -49,34 +57,21 @@ class KnownKey:
         self._is_disputed = True
         self.active_until = NEVER
 
-    @property
-    def body(self) -> bytes:
-        """The answer to a validation that succeeds, as JSON."""
-        if self._body is None:
-            settings = self.key.settings
-            self._body = orjson.dumps(
-                {
-                    "is_valid": True,
-                    "key_id": self.key.key_id,
-                    "user_id": settings.user_id,
-                    "service_id": settings.service_id,
-                    "scopes": list(settings.scopes),
-                    "rate_limit_per_hour": settings.rate_limit_per_hour,
-                    "billing_plan": settings.billing_plan,
-                    "monthly_prediction_limit": settings.monthly_prediction_limit,
-                }
-            )
-        return self._body
 
-    @property
-    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """Where requests may come from; of an allowlist that can't be read, nowhere."""
-        if self._networks is None:
-            try:
-                self._networks = parse_networks(self.key.settings.allowed_ips)
-            except ValueError:
-                self._networks = ()
-        return self._networks
+def _body(key: Key) -> bytes:
+    settings = key.settings
+    return orjson.dumps(
+        {
+            "is_valid": True,
+            "key_id": key.key_id,
+            "user_id": settings.user_id,
+            "service_id": settings.service_id,
+            "scopes": list(settings.scopes),
+            "rate_limit_per_hour": settings.rate_limit_per_hour,
+            "billing_plan": settings.billing_plan,
+            "monthly_prediction_limit": settings.monthly_prediction_limit,
+        }
+    )
 
 
 def _active_until(key: Key) -> float:

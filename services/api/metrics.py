@@ -37,6 +37,7 @@ class _Single(IntEnum):
     """The numbers on a seat that have no label: first those that a worker sets, then those that only grow."""
 
     FRESH_AT_MICROSECONDS = 0
+    IS_ANSWERING = auto()
     KEYS = auto()
     PARKED = auto()
     UNVERIFIABLE = auto()
@@ -106,6 +107,10 @@ class Metrics:
     def fresh_at(self, monotonic_seconds: float) -> None:
         """hokusai_api_staleness_seconds counts from here; all processes share the monotonic clock."""
         self._numbers[_Single.FRESH_AT_MICROSECONDS] = round(monotonic_seconds * 1_000_000)
+
+    def answering(self) -> None:
+        """hokusai_api_workers: who sits is waited for by writers, but may still have to wait for Kafka."""
+        self._numbers[_Single.IS_ANSWERING] = 1
 
     def directory(self, keys: int, parked: int, unverifiable: int) -> None:
         self._numbers[_Single.KEYS] = keys
@@ -197,7 +202,8 @@ class NodeCollector(Collector):
             "Age of what the worker that is furthest behind knows of the log.",
             value=self._monotonic() - fresh_at / 1_000_000,
         )
-        yield GaugeMetricFamily("hokusai_api_workers", "Workers that answer.", value=len(living))
+        answering = sum(seat.counters[_Single.IS_ANSWERING] for seat in living)
+        yield GaugeMetricFamily("hokusai_api_workers", "Workers that answer.", value=answering)
         for place, name, meaning in (
             (_Single.KEYS, "keys", "Keys in memory, dead ones included."),
             (

@@ -26,13 +26,13 @@ class Newcomers:
 
     async def knows(self, key_id: str) -> bool | None:
         """Whether there is such a key in the log as it is now; None where that can't be told in a second."""
-        if self._directory.get(key_id) is not None:
+        if key_id in self._directory:
             return True
         if self._gathering is None:
             self._gathering = asyncio.create_task(self._catch_up())
         # Shielded: others wait for the same answer.
         is_up_to_date = await asyncio.shield(self._gathering)
-        is_known = self._directory.get(key_id) is not None
+        is_known = key_id in self._directory
         return is_known or (False if is_up_to_date else None)
 
     async def _catch_up(self) -> bool:

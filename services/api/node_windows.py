@@ -13,9 +13,11 @@ from hashlib import blake2b
 from services.api.node import Node
 from services.api.rate_windows import Mark, Window
 
-#: Of a worker's table; lineages beyond three quarters of it are told through the log alone.
-SLOTS = 1 << 15
-_MOST = SLOTS // 4 * 3
+#: Of a worker's table. Lineages beyond half of it are told through the log alone: fuller, it would be slow.
+SLOTS = 1 << 16
+_MOST = SLOTS // 2
+#: Of a window that the table has no room for; no slot begins there.
+_NOWHERE = 0
 _HOUR, _NODE_HIGH, _NODE_LOW, _FIRST_SLOT = range(4)
 #: How many numbers a seat needs for a table: three a slot (the lineage's mark, and the count).
 NUMBERS = _FIRST_SLOT + 3 * SLOTS
@@ -59,15 +61,21 @@ class NodeWindows:
             if window.hour < table[_HOUR]:
                 return
             self._clear(window.hour)
-        mark = _mark_of(window)
+        if window.place is None:
+            window.place = self._place(table, _mark_of(window))
+        if window.place != _NOWHERE:
+            # Last: a slot without a count is read as free.
+            table[window.place + 2] = window.own
+
+    def _place(self, table: memoryview, mark: Mark) -> int:
+        """Where the table has the lineage, or has room for it."""
         place = _find(table, mark)
         if table[place + 2] == 0:
             if self._used == _MOST:
-                return
+                return _NOWHERE
             self._used += 1
             table[place], table[place + 1] = mark
-        # Last: a slot without a count is read as free.
-        table[place + 2] = window.own
+        return place
 
     def _clear(self, hour: int) -> None:
         assert self._own is not None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from events.lineage import Key
 from events.totals import HOUR_SECONDS, WindowCount, hour_number
+from services.api.known_key import KnownKey
 
 #: Others learn of an admission at the latest so long after it, and the time that sending takes.
 PUBLISH_SECONDS = 240.0
@@ -32,16 +32,18 @@ class Window:
     """One lineage's clock hour. A node's count only grows, so the highest that was heard of it is right."""
 
     __slots__ = (
-        "_reports",
-        "_validations",
+        "_counts",
+        "_last_used_ms",
         "hour",
         "is_due",
-        "last_used_ms",
+        "last_key_id",
+        "last_used_seconds",
         "limit",
         "lineage_id",
         "mark",
         "others",
         "own",
+        "place",
         "published",
         "reported",
     )
@@ -57,27 +59,44 @@ class Window:
         self.reported = 0
         self.is_due = False
         self.mark: Mark | None = None
-        self.last_used_ms: dict[str, int] = {}
-        self._validations: dict[str, int] = {}
-        self._reports: dict[str, int] = {}
+        #: Where `node_windows` keeps it, in this worker's own table.
+        self.place: int | None = None
+        #: The key that was admitted last, and when. Most lineages have one: dicts are made when needed.
+        self.last_key_id = ""
+        self.last_used_seconds = 0.0
+        self._last_used_ms: dict[str, int] | None = None
+        self._counts: dict[tuple[str, str], int] | None = None
 
     @property
     def used(self) -> int:
         """A request that was both validated and reported counts once."""
-        return max(self.own + self.others, self.reported)
+        validated = self.own + self.others
+        return validated if validated > self.reported else self.reported
+
+    @property
+    def last_used_ms(self) -> dict[str, int]:
+        """When each key was admitted last, ms since 1970."""
+        if not self.last_key_id:
+            return {}
+        return {**(self._last_used_ms or {}), self.last_key_id: int(self.last_used_seconds * 1000)}
 
     def merge(self, kind: str, node_id: str, count: int) -> None:
         """What another node has counted: in any order, and as often as it comes."""
-        is_validations = kind == "validations"
-        counts = self._validations if is_validations else self._reports
-        more = count - counts.get(node_id, 0)
+        if self._counts is None:
+            self._counts = {}
+        more = count - self._counts.get((kind, node_id), 0)
         if more <= 0:
             return
-        counts[node_id] = count
-        if is_validations:
+        self._counts[kind, node_id] = count
+        if kind == "validations":
             self.others += more
         else:
             self.reported += more
+
+    def use(self, key_id: str) -> None:
+        """Another key of the lineage is the one that was admitted last."""
+        self._last_used_ms = self.last_used_ms
+        self.last_key_id = key_id
 
     def is_worth_publishing(self) -> bool:
         """The first admission at once, then by hundredths of what is left: the nearer the end, the sooner."""
@@ -111,7 +130,7 @@ class RateWindows:
     def __len__(self) -> int:
         return len(self._windows)
 
-    def admit(self, key: Key, now_seconds: float) -> bool:
+    def admit(self, key: KnownKey, now_seconds: float) -> bool:
         """Count one more request with this key, unless its lineage has none left in this hour."""
         if now_seconds >= self._ends_at_seconds:
             self._turn(now_seconds)
@@ -121,12 +140,14 @@ class RateWindows:
             window = self._windows[lineage_id] = Window(lineage_id, self._hour)
         if self._neighbours is not None:
             self._neighbours.hear(window)
-        limit = key.settings.rate_limit_per_hour
+        limit = key.rate_limit_per_hour
         passes = window.own + window.others < limit and window.reported < limit
         if passes:
             window.limit = limit
             window.own += 1
-            window.last_used_ms[key.key_id] = int(now_seconds * 1000)
+            if window.last_key_id != key.key_id:
+                window.use(key.key_id)
+            window.last_used_seconds = now_seconds
             if window.own - window.published == 1:
                 self._unpublished[window] = now_seconds
             if self._neighbours is not None:
@@ -135,13 +156,14 @@ class RateWindows:
             self._due(window)
         return passes
 
-    def remaining(self, key: Key, now_seconds: float) -> int:
+    def remaining(self, key: KnownKey, now_seconds: float) -> int:
         """How many more requests of the key's lineage pass in this hour."""
         if now_seconds >= self._ends_at_seconds:
             self._turn(now_seconds)
-        limit = key.settings.rate_limit_per_hour
+        limit = key.rate_limit_per_hour
         window = self._windows.get(key.lineage_id)
-        return limit if window is None else max(0, limit - window.used)
+        left = limit if window is None else limit - window.used
+        return left if left > 0 else 0
 
     def learn(self, counter: WindowCount, now_seconds: float) -> None:
         """Merge what a node says. One's own counts, and hours other than this and the next, say nothing."""
@@ -170,7 +192,7 @@ class RateWindows:
             lineage_id=window.lineage_id,
             hour=window.hour,
             count=window.own,
-            last_used=dict(window.last_used_ms),
+            last_used=window.last_used_ms,
         )
 
     def publish_done(self, window: Window, count: int, now_seconds: float) -> None:

@@ -61,7 +61,7 @@ class Recognition:
     async def _check(self, presented: bytes, prefix: str, fingerprint: bytes) -> KnownKey | None:
         for known in self._candidates(prefix):
             self._metrics.bcrypt_check()
-            if await self._hasher.check(presented, known.key.bcrypt_hash):
+            if await self._hasher.check(presented, self._directory.key(known.key_id).bcrypt_hash):
                 self._directory.remember(fingerprint, known)
                 return known
         self._failures.setdefault(prefix, []).append(self._clock.seconds())

@@ -45,10 +45,12 @@ class KeyValidator:
 
     def find(self, presented: bytes) -> KnownKey | None:
         """The key with this secret, by its fingerprint."""
-        for fingerprint in self._fingerprints.each(presented):
-            if (known := self._find_by_fingerprint(fingerprint)) is not None:
-                return known
-        return None
+        known = self._find_by_fingerprint(self._fingerprints.newest(presented))
+        if known is None:
+            for fingerprint in self._fingerprints.older(presented):
+                if (known := self._find_by_fingerprint(fingerprint)) is not None:
+                    break
+        return known
 
     def judge_key(self, known: KnownKey, now_seconds: float) -> Verdict:
         """Whether the key lives, whatever it is wanted for."""
@@ -60,17 +62,15 @@ class KeyValidator:
 
     def judge_question(self, known: KnownKey, question: Question, now_seconds: float) -> Verdict:
         """Whether a key that lives may do what is asked; `VALID` is counted as one request of its hour."""
-        key = known.key
-        settings = key.settings
         service_id, scope = question.service_id, question.required_scope
         if (
             service_id is not None
-            and service_id != settings.service_id
-            and canonical_service(service_id) != canonical_service(settings.service_id)
+            and service_id != known.service_id
+            and canonical_service(service_id) != canonical_service(known.service_id)
         ):
             return Verdict.WRONG_SERVICE
-        if scope is not None and settings.scopes and scope not in settings.scopes:
+        if scope is not None and known.scopes and scope not in known.scopes:
             return Verdict.MISSING_SCOPE
-        if settings.allowed_ips and not is_allowed(question.client_ip, known.networks):
+        if known.allowed_ips and not is_allowed(question.client_ip, known.allowed_ips):
             return Verdict.OUTSIDE_ALLOWLIST
-        return Verdict.VALID if self._windows.admit(key, now_seconds) else Verdict.RATE_LIMITED
+        return Verdict.VALID if self._windows.admit(known, now_seconds) else Verdict.RATE_LIMITED

@@ -167,10 +167,10 @@ async def _record(
 
 
 def _known(key_id: str, state: State) -> Key:
-    known = state.directory.get(known_form(key_id))
-    if known is None:
+    key_id = known_form(key_id)
+    if key_id not in state.directory:
         raise KeyNotFound
-    return known.key
+    return state.directory.key(key_id)
 
 
 def _this_month(state: State) -> date:

@@ -100,7 +100,7 @@ class ValidationRoute:
             return malformed(str(error))
         except HasherBusy:
             return WITHOUT_KEY[Verdict.UNDECIDED]
-        return of_key(verdict, known, self._windows.remaining(known.key, now_seconds), now_seconds)
+        return of_key(verdict, known, self._windows.remaining(known, now_seconds), now_seconds)
 
     async def _refuse(self, send: Send, status: HTTPStatus, detail: str) -> None:
         self._metrics.answer(status)

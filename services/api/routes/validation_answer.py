@@ -30,7 +30,7 @@ def of_key(verdict: Verdict, known: KnownKey, left: int, now_seconds: float) -> 
     """With the key's limit, what is left of it, and the seconds until there is all of it again."""
     body = known.body if verdict is VALID else BODIES[verdict]
     reset_seconds = HOUR_SECONDS - int(now_seconds) % HOUR_SECONDS
-    lines = _lines_with_limit(len(body), known.key.settings.rate_limit_per_hour) + (
+    lines = _lines_with_limit(len(body), known.rate_limit_per_hour) + (
         b'ratelimit-remaining: %d\r\nratelimit-reset: %d\r\nratelimit: "hourly";r=%d;t=%d\r\n'
         % (left, reset_seconds, left, reset_seconds)
     )

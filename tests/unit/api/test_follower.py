@@ -18,7 +18,7 @@ from events.memory_log import MemoryLog
 from services.api.metrics import exposition
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 from tests.fakes import ManualTime, MemoryReadModels, UnsteadyReader
-from tests.unit.api.workers import TOPIC, Worker, append, build, caught_up, eventually, following
+from tests.unit.api.workers import TOPIC, Worker, append, build, caught_up, eventually, following, known_key
 
 pytestmark = pytest.mark.anyio
 
@@ -50,9 +50,8 @@ def knowledge(worker: Worker, histories: Sequence[Sequence[KeyEvent]]) -> list[o
         assert lineage is not None
         facts.append(lineage)
         for key in lineage.keys:
-            known = worker.directory.get(key.key_id)
-            assert known is not None
-            facts.append((known.key, known.active_until, known.expires_at, known.body))
+            known = known_key(worker.directory, key.key_id)
+            facts.append((worker.directory.key(key.key_id), known.active_until, known.expires_at, known.body))
     return facts
 
 
@@ -135,7 +134,7 @@ async def test_a_worker_answers_only_after_all_that_came_before_its_seat(
 
     await worker.follower.start({})
 
-    assert worker.directory.get(created.data.key_id) is not None
+    assert created.data.key_id in worker.directory
     worker.hasher.close()
 
 
@@ -143,14 +142,12 @@ async def test_events_take_effect_as_they_come(log: MemoryLog, tmp_path: Path) -
     created = a_key_created()
     async with following(build(tmp_path, log.reader(TOPIC), log)) as worker:
         await append(log, created)
-        await eventually(lambda: worker.directory.get(created.data.key_id) is not None)
+        await eventually(lambda: created.data.key_id in worker.directory)
 
         await append(log, a_key_revoked(created))
         await caught_up(worker, log)
 
-        known = worker.directory.get(created.data.key_id)
-        assert known is not None
-        assert known.key.revoked_at is not None
+        assert worker.directory.key(created.data.key_id).revoked_at is not None
 
 
 async def test_whoever_expects_an_event_learns_what_became_of_it(log: MemoryLog, tmp_path: Path) -> None:
@@ -178,8 +175,7 @@ async def test_a_parked_lineage_is_logged_with_its_place_and_counted(
         lineage = worker.directory.lineage(created.partitionkey)
         assert lineage is not None
         assert lineage.parked is not None
-        known = worker.directory.get(other.data.key_id)
-        assert known is not None
+        known = known_key(worker.directory, other.data.key_id)
         assert known.active_until == float("inf")
         assert b"hokusai_api_parked_lineages 1.0" in exposition(worker.node)
         assert b"hokusai_api_records_unreadable_total 1.0" in exposition(worker.node)
@@ -301,7 +297,7 @@ async def test_an_answer_that_is_no_record_is_waited_out(log: MemoryLog, tmp_pat
         reader.refusals_left = 2
         await append(log, created)
 
-        await eventually(lambda: worker.directory.get(created.data.key_id) is not None)
+        await eventually(lambda: created.data.key_id in worker.directory)
 
     assert reader.refusals_left == 0
 

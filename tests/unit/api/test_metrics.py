@@ -17,6 +17,7 @@ def a_worker(folder: Path) -> tuple[Metrics, Node, Seat]:
     metrics, node = Metrics(), Node(folder, PARTITIONS, COUNTERS)
     seat = node.enter()
     metrics.sit(seat)
+    metrics.answering()
     return metrics, node, seat
 
 
@@ -62,6 +63,20 @@ def test_a_worker_that_ends_and_starts_again_makes_no_counter_fall(tmp_path: Pat
     assert found["hokusai_api_answers_total{status=2xx}"] == 2
     assert found["hokusai_api_keys"] == 0
     assert found["hokusai_api_workers"] == 2
+
+
+def test_a_worker_that_sits_and_still_waits_for_kafka_does_not_answer(tmp_path: Path) -> None:
+    """Nor does one that takes the seat of a worker that answered."""
+    _, other, _ = a_worker(tmp_path)
+    _, node, _ = a_worker(tmp_path)
+    node.leave()
+    starting = Metrics()
+    starting.sit(node.enter())
+
+    assert samples(other)["hokusai_api_workers"] == 1
+
+    starting.answering()
+    assert samples(other)["hokusai_api_workers"] == 2
 
 
 def test_what_is_counted_before_a_worker_sits_is_kept(tmp_path: Path) -> None:

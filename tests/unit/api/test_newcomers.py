@@ -95,7 +95,7 @@ async def test_a_key_is_known_although_its_record_is_still_on_its_way(
     asking = asyncio.create_task(subject.knows(event.data.key_id))
     await asyncio.wait([asking], timeout=0.15)
     assert not asking.done()
-    assert worker.directory.get(event.data.key_id) is None
+    assert event.data.key_id not in worker.directory
     reader.reads.set()
 
     assert await asking is True

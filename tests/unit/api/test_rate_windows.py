@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from events.lineage import Key
 from events.totals import HOUR_SECONDS, WindowCount
+from services.api.known_key import KnownKey
 from services.api.rate_windows import PUBLISH_SECONDS, RateWindows, Window
 from tests.builders import fresh_id
 from tests.unit.api.workers import SETTINGS
@@ -29,7 +29,7 @@ class Desk:
         self.due: list[tuple[Window, int]] = []
         self.windows = RateWindows("me", lambda window: self.due.append((window, window.own)))
 
-    def admits(self, key: Key, count: int = 1, at: float = BEGIN) -> list[bool]:
+    def admits(self, key: KnownKey, count: int = 1, at: float = BEGIN) -> list[bool]:
         return [self.windows.admit(key, at) for _ in range(count)]
 
     def publishes(self, at: float = BEGIN) -> None:
@@ -44,10 +44,11 @@ def desk() -> Desk:
     return Desk()
 
 
-def a_key(limit: int = 10, lineage_id: str = LINEAGE, key_id: str = KEY) -> Key:
-    settings = replace(SETTINGS, rate_limit_per_hour=limit)
-    facts: dict[str, Any] = dict.fromkeys(Key.__dataclass_fields__)
-    return Key(**{**facts, "key_id": key_id, "lineage_id": lineage_id, "settings": settings})
+def a_key(limit: int = 10, lineage_id: str = LINEAGE, key_id: str = KEY) -> KnownKey:
+    settings = SETTINGS._replace(rate_limit_per_hour=limit)
+    facts: dict[str, Any] = dict.fromkeys(Key._fields)
+    key = Key(**{**facts, "key_id": key_id, "lineage_id": lineage_id, "settings": settings})
+    return KnownKey(key, is_parked=False)
 
 
 def a_count(count: int, node_id: str = "another", **facts: Any) -> WindowCount:

@@ -20,7 +20,7 @@ from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
 from tests.fakes import ManualTime
-from tests.unit.api.workers import judge
+from tests.unit.api.workers import judge, known_key
 from tests.window_fakes import a_view_of_windows
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -121,7 +121,7 @@ async def test_unknown_malformed_over_long_and_non_ascii_keys_get_one_verdict(
 ) -> None:
     """Also where some key can only be verified by bcrypt, which takes at most 72 bytes."""
     _, key = desk.a_key()
-    desk.knows(replace(key, pepper_id="retired"))
+    desk.knows(key._replace(pepper_id="retired"))
 
     assert desk.verdict(presented) is Verdict.UNKNOWN
     assert await desk.validator.recognise(presented) is None
@@ -132,13 +132,13 @@ def test_the_checks_come_in_order(desk: Desk) -> None:
     secret, key = desk.a_key(
         scopes=("train",), allowed_ips=("203.0.113.7",), expires_at=NOW - timedelta(days=1)
     )
-    desk.knows(replace(key, revoked_at=NOW))
+    desk.knows(key._replace(revoked_at=NOW))
     assert desk.verdict(secret, WRONG) is Verdict.INACTIVE
 
     desk.knows(key)
     assert desk.verdict(secret, WRONG) is Verdict.EXPIRED
 
-    desk.knows(replace(key, expires_at=None))
+    desk.knows(key._replace(expires_at=None))
     assert desk.verdict(secret, WRONG) is Verdict.WRONG_SERVICE
     assert desk.verdict(secret, replace(WRONG, service_id="platform")) is Verdict.MISSING_SCOPE
     assert desk.verdict(secret, replace(RIGHT, client_ip="198.51.100.1")) is Verdict.OUTSIDE_ALLOWLIST
@@ -147,7 +147,7 @@ def test_the_checks_come_in_order(desk: Desk) -> None:
 
 def test_a_revoked_key_is_inactive(desk: Desk) -> None:
     secret, key = desk.a_key()
-    desk.knows(replace(key, revoked_at=NOW))
+    desk.knows(key._replace(revoked_at=NOW))
 
     assert desk.verdict(secret) is Verdict.INACTIVE
 
@@ -162,7 +162,7 @@ def test_a_key_of_a_parked_lineage_is_inactive(desk: Desk) -> None:
 def test_a_rotated_key_is_inactive_and_its_successor_passes(desk: Desk) -> None:
     old_secret, old = desk.a_key()
     secret, new = desk.a_key()
-    desk.knows(replace(old, superseded_by=new.key_id), replace(new, lineage_id=old.lineage_id))
+    desk.knows(old._replace(superseded_by=new.key_id), new._replace(lineage_id=old.lineage_id))
 
     assert desk.verdict(old_secret) is Verdict.INACTIVE
     assert desk.verdict(secret) is Verdict.VALID
@@ -182,7 +182,7 @@ def test_a_key_expires_to_the_second(desk: Desk) -> None:
 
 def test_an_old_key_lives_to_the_second_of_its_grace(desk: Desk) -> None:
     secret, key = desk.a_key()
-    desk.knows(replace(key, superseded_by="new", valid_until=NOW + timedelta(hours=24)))
+    desk.knows(key._replace(superseded_by="new", valid_until=NOW + timedelta(hours=24)))
 
     desk.time.pass_by(24 * 3600 - 1)
     assert desk.verdict(secret) is Verdict.VALID
@@ -195,8 +195,8 @@ def test_a_wall_clock_stepped_back_an_hour_revives_nothing(desk: Desk) -> None:
     graced_secret, graced = desk.a_key()
     rotated_secret, rotated = desk.a_key()
     desk.knows(expired)
-    desk.knows(replace(graced, superseded_by="new", valid_until=NOW + timedelta(minutes=10)))
-    desk.knows(replace(rotated, superseded_by="new"))
+    desk.knows(graced._replace(superseded_by="new", valid_until=NOW + timedelta(minutes=10)))
+    desk.knows(rotated._replace(superseded_by="new"))
     desk.time.pass_by(600)
 
     desk.time.step_wall(-3600)
@@ -294,7 +294,7 @@ def test_verdicts_are_never_remembered(desk: Desk) -> None:
 
     assert desk.verdict(secret, Question("platform", "predict", "203.0.113.8")) is Verdict.OUTSIDE_ALLOWLIST
     assert desk.verdict(secret, Question("platform", "train", "203.0.113.7")) is Verdict.MISSING_SCOPE
-    desk.knows(replace(key, revoked_at=NOW))
+    desk.knows(key._replace(revoked_at=NOW))
     assert desk.verdict(secret, Question("platform", "predict", "203.0.113.7")) is Verdict.INACTIVE
 
 
@@ -304,7 +304,7 @@ def test_keys_work_on_under_an_older_pepper(desk: Desk) -> None:
     fingerprints = Fingerprints([PEPPER, older])
     directory = KeyDirectory(fingerprints.known_ids)
     under_older = Fingerprints([older]).newest(secret)
-    directory.put(Lineage(key.lineage_id, 1, (replace(key, fingerprint=under_older, pepper_id=older.id),)))
+    directory.put(Lineage(key.lineage_id, 1, (key._replace(fingerprint=under_older, pepper_id=older.id),)))
     hasher = Hasher(4)
 
     clock = desk.time.clock()
@@ -312,5 +312,5 @@ def test_keys_work_on_under_an_older_pepper(desk: Desk) -> None:
     validator = KeyValidator(directory, fingerprints, recognition, a_view_of_windows())
     hasher.close()
 
-    assert validator.find(secret) is directory.get(key.key_id)
+    assert validator.find(secret) is known_key(directory, key.key_id)
     assert directory.unverifiable_count == 0

@@ -82,6 +82,13 @@ def judge(validator: KeyValidator, known: KnownKey, question: Question, now_seco
     return validator.judge_question(known, question, now_seconds) if verdict is Verdict.VALID else verdict
 
 
+def known_key(directory: KeyDirectory, key_id: str) -> KnownKey:
+    """The key as validation finds it: by its fingerprint, or by what is visible of it."""
+    key = directory.key(key_id)
+    found = [directory.find(key.fingerprint), *directory.unverifiable(key.key_prefix)]
+    return next(known for known in found if known is not None and known.key_id == key_id)
+
+
 def build(
     folder: Path,
     reader: LogReader,

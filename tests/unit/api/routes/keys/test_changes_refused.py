@@ -79,7 +79,7 @@ class TestChanges503:
         self, api: Surroundings, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         body = await created(admin)
-        monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.05)
+        monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.3)
         api.appends.hold()
 
         answers = [
