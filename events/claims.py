@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.errors import LockNotAvailable
 
 from events.errors import EventsError
 from events.queries import load_queries
 
 _QUERIES = load_queries("events", "projection.sql")
+
+logger = logging.getLogger(__name__)
 
 
 class StaleOwner(EventsError):
@@ -40,6 +44,25 @@ async def claim_partition(
     assert row is not None
     owner_epoch, next_offset = row
     return Claim(projection, topic, partition, owner_epoch, next_offset)
+
+
+async def try_to_claim(
+    connection: AsyncConnection[Any], projection: str, topic: str, partition: int
+) -> Claim | None:
+    """Within a transaction: claim the partition; None while a batch is in progress there: try again later.
+
+    An owner that has stopped in the middle of its batch is ended, so that it holds up nobody for long. One
+    that wakes up finds its batch undone, and that the partition is not its own any more.
+    """
+    await connection.execute(_QUERIES["wait_briefly"])
+    try:
+        async with connection.transaction():
+            return await claim_partition(connection, projection, topic, partition)
+    except LockNotAvailable:
+        names = {"projection": projection, "topic": topic, "partition": partition}
+        if (await connection.execute(_QUERIES["end_silent_owner"], names)).rowcount:
+            logger.warning("ended a batch of %s/%s: its owner no longer answers Postgres", topic, partition)
+        return None
 
 
 async def advance(connection: AsyncConnection[Any], claim: Claim, next_offset: int) -> None:

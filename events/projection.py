@@ -17,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from events.claims import Claim, StaleOwner, advance, claim_partition
+from events.claims import Claim, StaleOwner, advance, try_to_claim
 from events.dead_letters import DeadLetter, append_dead_letters
 from events.errors import LogUnavailable
 from events.group_member import Batch, GroupMember
@@ -29,6 +29,7 @@ from events.waiting import wait_for
 #: Nobody's fault: the batch is kept, and tried again until it is in.
 OUTAGES = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout, LogUnavailable)
 
+CLAIM_INTERVAL_SECONDS = 0.1
 REPORT_INTERVAL_SECONDS = 1.0
 REPORT_TIMEOUT_SECONDS = 5.0
 #: Of different partitions: one is decoded while Postgres works on the other.
@@ -127,25 +128,31 @@ class ProjectionRunner:
 
     async def _work(self, stopping: asyncio.Event) -> None:
         await wait_for(f"Kafka at {self._kafka_address}", self._member.join, (LogUnavailable,))
-        await run_together(self._project(stopping), self._report())
+        await run_together(self._project(stopping), self._claim_all(), self._report())
 
     async def _project(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
+            if appended := await self._member.next_batches():
+                await run_all(*(self._apply_in_turn(batches, stopping) for batches in appended))
+
+    async def _claim_all(self) -> None:
+        # Beside the batches: they may wait for rows of an owner that only a claim can end.
+        while True:
             for partition in self._member.unclaimed():
                 what = f"Postgres, to claim {self._projection.topic}/{partition}"
                 claim = await wait_for(what, partial(self._claim, partition), OUTAGES)
                 if claim is not None:
                     self._member.begin(claim)
-            if appended := await self._member.next_batches():
-                await run_all(*(self._apply_in_turn(batches, stopping) for batches in appended))
+            await asyncio.sleep(CLAIM_INTERVAL_SECONDS)
 
     async def _claim(self, partition: int) -> Claim | None:
+        """None: not now."""
         if partition not in self._member.unclaimed():
             return None  # Kafka has taken it away while Postgres was waited for
         async with self._pool.connection() as connection, connection.transaction():
             if self._confirm is not None:
                 await self._confirm(connection)
-            return await claim_partition(connection, self._projection.name, self._projection.topic, partition)
+            return await try_to_claim(connection, self._projection.name, self._projection.topic, partition)
 
     async def _apply_in_turn(self, batches: Sequence[Batch], stopping: asyncio.Event) -> None:
         """The batches of one partition. Those of others are decoded while Postgres works on this one's."""

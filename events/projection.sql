@@ -9,6 +9,21 @@ VALUES (%(projection)s, %(topic)s, %(partition)s, 0, pg_current_xact_id()::text:
 ON CONFLICT (projection, topic, partition) DO UPDATE SET owner_epoch = excluded.owner_epoch
 RETURNING owner_epoch, next_offset;
 
+-- name: wait_briefly
+-- For a row that somebody has locked, until the end of this transaction.
+SET LOCAL lock_timeout = '500ms';
+
+-- name: end_silent_owner
+-- End the session that has the partition in hand, if Postgres has waited for its client for two seconds. No
+-- timeout ends a COPY whose rows don't come. Sessions of other users are not ours to end.
+SELECT pg_terminate_backend(pid)
+FROM projection_offset
+JOIN pg_locks ON locktype = 'transactionid' AND transactionid = projection_offset.xmax AND granted
+JOIN pg_stat_activity USING (pid)
+WHERE projection = %(projection)s AND topic = %(topic)s AND partition = %(partition)s
+  AND usename = current_user AND wait_event_type = 'Client'
+  AND state_change < clock_timestamp() - interval '2 seconds';
+
 -- name: advance
 -- Pass a batch, if it is still ours. It comes first in the batch's transaction, so that the row stays
 -- locked until the batch is committed and a stale owner finds out before it does any work.

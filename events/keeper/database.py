@@ -8,12 +8,12 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-# A process that is stopped in the middle of a batch must not keep its rows locked. Between two statements:
-# 8 s, which is longer than a batch ever waits for its dead letters. In the middle of one, while Postgres
-# waits for the rest of its rows: 10 s, which is far more than a batch takes.
-STATEMENT_SECONDS = 10
+# A process that is stopped between two statements must not keep its rows locked: 8 s is longer than a batch
+# ever waits for its dead letters. One that is stopped in the middle of a COPY is not idle to Postgres, and no
+# timeout ends it: who takes its partitions over does (`claims`).
 IDLE_SECONDS = 8
-
+#: Far more than a batch takes.
+STATEMENT_SECONDS = 10
 
 #: An auditor reads whole tables, and for as long as the log is long in between.
 AUDIT_STATEMENT_SECONDS = 3600

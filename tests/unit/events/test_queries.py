@@ -41,5 +41,6 @@ def test_a_query_that_is_not_described_or_not_unique_is_refused(text: str, why: 
 
 
 def test_queries_come_with_their_package() -> None:
-    assert {"claim", "advance"} == load_queries("events", "projection.sql").keys()
+    queries = {"claim", "wait_briefly", "end_silent_owner", "advance"}
+    assert load_queries("events", "projection.sql").keys() == queries
     assert "load_lineages" in load_queries("services.projector")
