@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError  # type: ignore[im
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start, stop_producer
 from events.kafka_cluster import find
-from events.log import Position, Record
+from events.log import KeyAndValue, Position, Record
 from events.settings import KafkaSettings
 from events.topic_differences import topic_differences
 from events.topics import Topic
@@ -31,7 +31,7 @@ _REPAIR = (
 
 
 class KafkaEventLog:
-    """`EventLog` over an idempotent producer; open it with `async with`, which raises `LogUnavailable`.
+    """`BulkLog` over an idempotent producer; open it with `async with`, which raises `LogUnavailable`.
 
     A call that is cancelled, or out of time, leaves a record that was handed over on its way. While
     Kafka is away about 16 kB of records a partition are handed over; later calls wait for room, and
@@ -63,9 +63,22 @@ class KafkaEventLog:
                 delivery = await producer.send(topic, value, key, headers=list(headers))
                 delivery.add_done_callback(partial(self._retire_after_failure, producer))
                 stored = await asyncio.shield(delivery)
-        if stored is None:
-            raise LogUnavailable(f"{topic}: closed before it was acknowledged")
-        return Position(topic, stored.partition, stored.offset)
+        return _position(topic, stored)
+
+    async def append_all(self, topic: str, records: Sequence[KeyAndValue]) -> Sequence[Position]:
+        """See `BulkLog.append_all`. The deadline is `timeout_seconds` for all of them together."""
+        deliveries: list[asyncio.Future[Any]] = []
+        with log_unavailable(f"{topic}: not all acknowledged"):
+            async with asyncio.timeout(self._timeout_seconds):
+                producer = await self._running_producer()
+                for key, value in records:
+                    delivery = await producer.send(topic, value, key)
+                    delivery.add_done_callback(partial(self._retire_after_failure, producer))
+                    deliveries.append(delivery)
+                if deliveries:
+                    # Whoever gives up waiting here leaves them on their way, as behind the shield above.
+                    await asyncio.wait(deliveries)
+            return [_position(topic, delivery.result()) for delivery in deliveries]
 
     async def __aenter__(self) -> Self:
         self._is_open = True
@@ -228,6 +241,12 @@ class KafkaLogReader:
         for partition, offset in positions.items():
             self._consumer.seek(TopicPartition(self._topic.name, partition), offset)
         self._positions = dict(positions)
+
+
+def _position(topic: str, stored: Any) -> Position:
+    if stored is None:
+        raise LogUnavailable(f"{topic}: closed before it was acknowledged")
+    return Position(topic, stored.partition, stored.offset)
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:

@@ -36,6 +36,9 @@ class Position:
     offset: int
 
 
+KeyAndValue = tuple[bytes | None, bytes | None]
+
+
 class EventLog(Protocol):
     """Appends records."""
 
@@ -51,6 +54,18 @@ class EventLog(Protocol):
         The partition follows from the key (murmur2). Raises `LogUnavailable` when no answer came within
         the log's own deadline; the record may still take effect then. Cancelling the call does not
         take back what was handed over.
+        """
+        ...
+
+
+class BulkLog(EventLog, Protocol):
+    """Appends many records at once, at a fraction of the time of as many single appends."""
+
+    async def append_all(self, topic: str, records: Sequence[KeyAndValue]) -> Sequence[Position]:
+        """Append the records and return where each stands, once every in-sync replica has all of them.
+
+        Records of one key keep their order. Raises `LogUnavailable` when not all were acknowledged within
+        the log's own deadline; any of them may have taken effect, or take effect still.
         """
         ...
 

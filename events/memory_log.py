@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped]
 
 from events.errors import WrongLog
-from events.log import Position
+from events.log import KeyAndValue, Position
 from events.topics import PARTITIONS, Topic
 
 
@@ -29,7 +29,7 @@ class MemoryRecord:
 
 
 class MemoryLog:
-    """`EventLog` in memory, for one event loop. Topics come into being when they are first named."""
+    """`BulkLog` in memory, for one event loop. Topics come into being when they are first named."""
 
     def __init__(self, partitions: int = PARTITIONS, seconds: Callable[[], float] = time.time) -> None:
         self._seconds = seconds
@@ -55,6 +55,10 @@ class MemoryLog:
             records.append(MemoryRecord(topic, partition, offset, timestamp_ms, key, value, tuple(headers)))
             self._appended.notify_all()
         return Position(topic, partition, offset)
+
+    async def append_all(self, topic: str, records: Sequence[KeyAndValue]) -> Sequence[Position]:
+        """See `BulkLog.append_all`."""
+        return [await self.append(topic, key, value) for key, value in records]
 
     def reader(self, topic: Topic) -> MemoryLogReader:
         """A reader of one topic. Raises `WrongLog` when it has another number of partitions here."""

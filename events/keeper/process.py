@@ -30,7 +30,7 @@ from events.keeper.schema import (
 )
 from events.keeper.settings import KeeperSettings
 from events.keeper.watched import KAFKA_SILENCE_SECONDS, PROBE_TIMEOUT_SECONDS, WatchedProcess
-from events.log import EventLog
+from events.log import BulkLog
 from events.log_identity import check_log
 from events.projection import OUTAGES, Projection, ProjectionRunner
 from events.together import run_all, run_together, until
@@ -45,7 +45,7 @@ class Opened:
     """What work beside the projections uses: open while it runs."""
 
     pool: AsyncConnectionPool[AsyncConnection[Any]]
-    log: EventLog
+    log: BulkLog
 
 
 #: Goes on until it is cancelled; waits for outages by itself.

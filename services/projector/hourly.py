@@ -4,47 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from events.clock import Clock
-from events.codec import encode
 from events.kafka_cluster import partition_ends
 from events.keeper.process import Opened
-from events.log import EventLog
+from events.log import BulkLog
 from events.projection import OUTAGES
 from events.queries import load_queries
 from events.topics import LogSettings
-from events.totals import HourlyTotals, HourlyUsage, WindowCount, hour_number
+from events.totals import hour_number
 from events.waiting import wait_for
+from services.projector.array_text import array_text
+from services.projector.hourly_records import Totals, hourly_records, window_records
 from services.projector.metrics import ProjectorMetrics
-from services.projector.published import record_key
 
 _QUERIES = load_queries("services.projector", "hourly.sql")
 
-SOURCE = "hokusai-auth/projector"
 ROWS_AT_ONCE = 500
 PAUSE_SECONDS = 0.1
 #: So long a row is left to whoever has taken it. Who is slower is repaired: see `PublishedProjection`.
 TAKEN_FOR = timedelta(seconds=2)
-
-
-class Totals(NamedTuple):
-    """A row of `usage_hour`, and the service that its key was issued for."""
-
-    key_id: str
-    lineage_id: str
-    service_id: str
-    hour: datetime
-    requests: int
-    errors: int
-    predictions: int
-    compute_us: int
-    response_time_us: int
 
 
 class HourlyPublisher:
@@ -72,10 +57,7 @@ class HourlyPublisher:
         Returns how many rows it has seen to, 500 at most: also those that the topic has already.
         """
         seen_to, rows = await _take(opened.pool)
-        sent = await asyncio.gather(*(self._send(opened.log, row) for row in rows), return_exceptions=True)
-        for outcome in sent:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await self._send(opened.log, rows)
         self._metrics.published_records.inc(len(rows))
         return seen_to
 
@@ -88,36 +70,12 @@ class HourlyPublisher:
         while not await wait_for("Postgres, to publish totals", seen, OUTAGES):
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _send(self, log: EventLog, row: Totals) -> None:
-        # The count first: whoever dies in between sends both again.
-        if hour_number(row.hour.timestamp()) >= hour_number(self._clock.seconds()) - 1:
-            await log.append(self._counters, row.lineage_id.encode(), encode(window_count(row)))
-        key = record_key(row.key_id, row.hour).encode()
-        await log.append(self._topic.name, key, encode(hourly_usage(row, self._clock.now())))
-
-
-def hourly_usage(row: Totals, now: datetime) -> HourlyUsage:
-    """What `usage.hourly` is told about the row."""
-    key = record_key(row.key_id, row.hour)
-    return HourlyUsage(
-        id=f"{key}/{row.requests}",
-        source=SOURCE,
-        time=now,
-        subject=row.key_id,
-        partitionkey=key,
-        data=HourlyTotals(revision=row.requests, **row._asdict()),
-    )
-
-
-def window_count(row: Totals) -> WindowCount:
-    """What limits the key: its reported use, as a node of its own."""
-    return WindowCount(
-        node_id=row.key_id,
-        kind="reports",
-        lineage_id=row.lineage_id,
-        hour=hour_number(row.hour.timestamp()),
-        count=row.requests,
-    )
+    async def _send(self, log: BulkLog, rows: Sequence[Totals]) -> None:
+        # The counts first: whoever dies in between sends both again.
+        this_hour = hour_number(self._clock.seconds())
+        limiting = [row for row in rows if hour_number(row.hour.timestamp()) >= this_hour - 1]
+        await log.append_all(self._counters, window_records(limiting))
+        await log.append_all(self._topic.name, hourly_records(rows, self._clock.now()))
 
 
 async def _take(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> tuple[int, Sequence[Totals]]:
@@ -128,8 +86,8 @@ async def _take(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> tuple[int, S
         ).fetchall()
         if not held:
             return 0, ()
-        key_ids, hours = zip(*held, strict=True)
-        values = {"key_ids": list(key_ids), "hours": list(hours), "taken_for": TAKEN_FOR}
+        key_ids, hours = map(array_text, zip(*held, strict=True))
+        values = {"key_ids": key_ids, "hours": hours, "taken_for": TAKEN_FOR}
         taken = await (await connection.execute(_QUERIES["take_unpublished"], values)).fetchall()
     return len(held), [Totals(*row) for row in taken]
 

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
@@ -17,6 +18,7 @@ from events.log import Record
 from events.queries import load_queries
 from events.topics import Topics
 from events.totals import HourlyUsage, hour_text
+from services.projector.array_text import array_text
 
 _QUERIES = load_queries("services.projector", "hourly.sql")
 
@@ -53,9 +55,9 @@ class PublishedProjection:
         if seen:
             rows = sorted(seen)
             values = {
-                "key_ids": [row.key_id for row in rows],
-                "hours": [row.hour for row in rows],
-                "revisions": [seen[row] for row in rows],
+                "key_ids": array_text(row.key_id for row in rows),
+                "hours": array_text(row.hour for row in rows),
+                "revisions": array_text(seen[row] for row in rows),
             }
             await connection.execute(_QUERIES["lock_unpublished"], values)
             await connection.execute(_QUERIES["see_published"], values)
@@ -84,12 +86,18 @@ def record_key(key_id: str, hour: datetime) -> str:
 
 def row_of(key: bytes | None) -> RowName | None:
     """The row that a record key names; None where it names none."""
-    key_id, _, hour = (key or b"").decode(errors="replace").partition("/")
+    key_id, _, text = (key or b"").decode(errors="replace").partition("/")
+    hour = _hour(text)
+    return RowName(key_id, hour) if hour is not None and _KEY_ID.fullmatch(key_id) else None
+
+
+@lru_cache(maxsize=1024)  # many records name the same few hours
+def _hour(text: str) -> datetime | None:
     try:
-        row = RowName(key_id, datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC))
+        hour = datetime.strptime(text, "%Y-%m-%dT%H").replace(tzinfo=UTC)
     except ValueError:
         return None
-    return row if record_key(*row).encode() == key and _KEY_ID.fullmatch(key_id) else None
+    return hour if hour_text(hour) == text else None
 
 
 def _revision(record: Record, row: RowName) -> int:

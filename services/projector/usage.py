@@ -16,6 +16,7 @@ from events.log import Record
 from events.queries import load_queries
 from events.topics import Topics
 from events.usage import KeyUsed
+from services.projector.array_text import array_text
 from services.projector.rows import Row
 from services.projector.usage_days import make_days
 from services.projector.usage_judging import judge, unknown_key
@@ -97,7 +98,7 @@ class UsageProjection:
 async def find_lineages(connection: AsyncConnection[Any], key_ids: Collection[str]) -> Mapping[str, str]:
     if not key_ids:
         return {}
-    cursor = await connection.execute(_QUERIES["find_lineages"], {"key_ids": sorted(key_ids)})
+    cursor = await connection.execute(_QUERIES["find_lineages"], {"key_ids": array_text(sorted(key_ids))})
     return dict(await cursor.fetchall())
 
 

@@ -13,7 +13,7 @@ from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
 
 from events.errors import WrongLog
 from events.kafka_log import KafkaEventLog, KafkaLogReader
-from events.log import EventLog, LogReader, Record
+from events.log import BulkLog, LogReader, Record
 from events.memory_log import MemoryLog
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 class Subject:
     """One implementation: a log, an empty topic of it, and readers of that topic."""
 
-    log: EventLog
+    log: BulkLog
     topic: Topic
     reader: Callable[[], AbstractAsyncContextManager[LogReader]]
 
@@ -78,6 +78,36 @@ async def test_records_of_many_keys_spread_over_every_partition(subject: Subject
     for number in range(200):
         await subject.log.append(subject.topic.name, str(number).encode(), b"value")
     assert {record.partition for record in await _read_all(subject)} == set(range(subject.topic.partitions))
+
+
+async def test_many_appended_at_once_are_read_where_the_append_said_each_key_in_order(
+    subject: Subject,
+) -> None:
+    """More than a partition takes at once, and more than one append at a time."""
+    records = [
+        (None if number % 50 == 0 else f"key-{number % 7}".encode(), b"%d" % number + b" " * 400)
+        for number in range(500)
+    ]
+    halves = await asyncio.gather(
+        *(subject.log.append_all(subject.topic.name, half) for half in (records[:250], records[250:]))
+    )
+    read = {(one.partition, one.offset): (one.key, one.value) for one in await _read_all(subject)}
+    places = [(place.partition, place.offset) for places in halves for place in places]
+    assert [read.pop(place) for place in places] == records
+    assert read == {}
+    for half in (records[:250], records[250:]):
+        for key in {key for key, _ in half if key is not None}:
+            of_key = [
+                place
+                for place, record in zip(places, records, strict=True)
+                if record in half and record[0] == key
+            ]
+            assert of_key == sorted(of_key)
+
+
+async def test_nothing_appended_at_once_is_nothing(subject: Subject) -> None:
+    assert await subject.log.append_all(subject.topic.name, []) == []
+    assert await _read_all(subject) == []
 
 
 async def test_key_value_and_headers_come_back_as_they_were(subject: Subject) -> None:

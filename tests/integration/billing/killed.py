@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from events.keeper.process import Keeper, Opened
-from events.log import EventLog, Position
+from events.log import EventLog, KeyAndValue, Position
 from services.billing.app import books_of, closing_of_months
 from services.billing.books import PostgresBooks, open_books
 from services.billing.metrics import BillingMetrics
@@ -111,6 +111,9 @@ class WatchedLog:
         position = await self._log.append(topic, key, value, headers)
         self._steps.reached("sent one")
         return position
+
+    async def append_all(self, topic: str, records: Sequence[KeyAndValue]) -> Sequence[Position]:
+        return [await self.append(topic, key, value) for key, value in records]
 
 
 if __name__ == "__main__":

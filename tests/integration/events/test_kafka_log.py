@@ -52,6 +52,26 @@ async def test_a_refused_record_spoils_none_that_come_after_it(
     assert (await log.append(name, b"key", b"small")).offset == 1
 
 
+async def test_a_refused_record_among_many_is_told_and_spoils_none_that_come_later(
+    log: KafkaEventLog, kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    name = topics.usage.name
+    await configure(kafka_settings, topics.usage, max_message_bytes="1000")
+    await log.append(name, b"two", b"small")
+    with pytest.raises(LogUnavailable, match=r"not all acknowledged: .*MessageSizeTooLargeError"):
+        await log.append_all(name, [(b"one", b"small"), (b"two", bytes(2000)), (b"three", b"small")])
+    for _ in range(2):
+        assert len(await log.append_all(name, [(b"one", b"small"), (b"two", b"small")])) == 2
+
+
+async def test_many_that_are_not_acknowledged_in_time_are_told(
+    kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    async with KafkaEventLog(kafka_settings, timeout_seconds=0.5) as log:
+        with pytest.raises(LogUnavailable, match="not all acknowledged"):
+            await log.append_all(f"{topics.prefix}not-there", [(b"key", b"value")])
+
+
 async def test_a_topic_that_does_not_exist_is_told(kafka_settings: KafkaSettings, topics: Topics) -> None:
     async with KafkaEventLog(kafka_settings, timeout_seconds=0.5) as log:
         with pytest.raises(LogUnavailable, match="not-there: not acknowledged"):

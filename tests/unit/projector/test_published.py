@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from events.codec import encode
-from services.projector.hourly import Totals, hourly_usage, window_count
-from services.projector.published import last_revisions, record_key, row_of
+from services.projector.hourly_records import Totals, hourly_records
+from services.projector.published import last_revisions, row_of
 from tests.builders import StoredRecord, fresh_id
 
 HOUR = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -46,23 +45,10 @@ def test_a_record_key_that_names_no_row_is_passed_over(key: bytes | None) -> Non
     assert last_revisions([dataclasses.replace(_record(5), key=key)]) == {}
 
 
-def test_the_same_totals_are_announced_under_the_same_id() -> None:
-    event = hourly_usage(_totals(5), HOUR)
-    assert (event.id, event.subject) == (f"{KEY}/2026-03-10T12/5", KEY)
-    assert row_of(event.partitionkey.encode()) == (KEY, HOUR)
-    assert event.data.revision == event.data.requests == 5
-
-
-def test_reported_use_is_a_node_of_its_own() -> None:
-    window = window_count(_totals(5))
-    assert (window.node_id, window.kind, window.count) == (KEY, "reports", 5)
-    assert window.hour * 3600 == HOUR.timestamp()
-
-
 def _totals(requests: int, key_id: str = KEY) -> Totals:
     return Totals(key_id, KEY, "platform", HOUR, requests, 1, 2, 3, 4)
 
 
 def _record(revision: int, key_id: str = KEY) -> StoredRecord:
-    value = encode(hourly_usage(_totals(revision, key_id), HOUR))
-    return StoredRecord(topic="usage.hourly", key=record_key(key_id, HOUR).encode(), value=value)
+    ((key, value),) = hourly_records([_totals(revision, key_id)], HOUR)
+    return StoredRecord(topic="usage.hourly", key=key, value=value)
