@@ -82,7 +82,7 @@ def _against_yardsticks(
 ) -> None:
     hot = traffic.one_hot_key(keys)
     # bcrypt takes a fifth of a second: a few at once, or they would only wait for each other.
-    slow = Load(connections=2, seconds=bench.seconds)
+    slow = Load(connections=2, seconds=max(bench.seconds, 3.0))
     found = interleaved(
         {
             "ours": _run(bench, api, hot, bench.seconds),

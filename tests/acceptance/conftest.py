@@ -1,4 +1,7 @@
-"""Stacks to test: one that all tests share that break nothing, and fresh ones for the others."""
+"""Stacks to test: one that the tests of a file share that break nothing, and fresh ones for the others.
+
+An idle stack still polls: one for all files would cost more than one for each that needs it.
+"""
 
 from __future__ import annotations
 
@@ -12,41 +15,30 @@ from services.local.postgres import EmbeddedPostgres
 from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import ApiNode, Stack
 
-#: What is to end with the last of these tests: its processes would slow down all tests that follow.
-_SHARED: list[Stack] = []
 
-
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Called for the tests of this folder alone."""
-    if nextitem is None or nextitem.path.parent != item.path.parent:
-        while _SHARED:
-            _SHARED.pop().kill()
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_stack(
     kafka: EmbeddedKafka, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """Runs a projector. For tests that leave every process as it was."""
     with fresh_stack(kafka, postgres, tmp_path_factory.mktemp("shared-stack")) as stack:
         stack.projector()
-        _SHARED.append(stack)
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node(shared_stack: Stack) -> ApiNode:
     """A node of one worker on the shared stack."""
     return shared_stack.api()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def other_node(shared_stack: Stack) -> ApiNode:
     """A second node of one worker on the shared stack."""
     return shared_stack.api()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node_of_four(shared_stack: Stack) -> ApiNode:
     """A node of four workers on the shared stack."""
     return shared_stack.api(workers=4)

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -18,7 +17,7 @@ from events.topics import Topics
 from services.local.errors import StartFailed
 from services.local.ports import LOOPBACK, free_ports
 from services.local.service import Service
-from tests.acceptance.client import ApiClient
+from tests.acceptance.client import ApiClient, plain_http
 from tests.acceptance.eventually import eventually
 
 ADMIN_TOKEN = "an-admin-token-for-tests-only-7f3a"
@@ -43,6 +42,7 @@ class StackService(Service):
         ready_path: str,
     ) -> None:
         self.url = f"http://{LOOPBACK}:{port}"
+        self._http = plain_http(self.url)
         command = [sys.executable, "-m", "services.cli", *arguments]
         super().__init__(name, folder, command, environment, f"{self.url}{ready_path}")
 
@@ -66,7 +66,7 @@ class StackService(Service):
 
     def metric(self, name: str, **labels: str) -> float:
         """The sample of that name, summed over all labels that are not named."""
-        text = httpx.get(f"{self.url}/metrics").raise_for_status().text
+        text = self._http.get("/metrics").raise_for_status().text
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)

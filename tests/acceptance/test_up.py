@@ -1,105 +1,18 @@
-"""`hokusai-auth up`, as somebody runs it who has nothing but this machine."""
+"""`hokusai-auth up` while it runs: where everything is, who may read it, what becomes of the dead."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 
 import httpx
 import psutil
 import pytest
 
-from events.topics import Topics
-from services.local.kafka import EmbeddedKafka
-from services.local.ports import LOOPBACK, free_ports
+from services.local.ports import LOOPBACK
 from tests.acceptance.eventually import eventually
-
-READY_SECONDS = 60.0
-STOP_SECONDS = 10.0
-SERVICES = ("api", "projector", "windows", "billing")
-
-
-class Up:
-    """One run of the command; it is killed in the end, whatever the test did with it."""
-
-    def __init__(self, folder: Path, port: int | None = None, workers: int = 1, **environment: str) -> None:
-        [self.port] = [port] if port else free_ports(1)
-        self.data = folder / "data"
-        self._out, self._err = folder / "out", folder / "err"
-        self._command = [sys.executable, "-m", "services.cli", "up", "--port", str(self.port)]
-        self._command += ["--data-dir", str(self.data), "--workers", str(workers)]
-        self._environment = {**os.environ, **environment}
-
-    def __enter__(self) -> Self:
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen(self._command, env=self._environment, stdout=out, stderr=err)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        left = self.family() if self.process.poll() is None else []
-        self.process.kill()
-        self.process.wait()
-        psutil.wait_procs(left, timeout=STOP_SECONDS)
-
-    @property
-    def _has_ended(self) -> bool:
-        return self.process.poll() is not None
-
-    @property
-    def said(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def complained(self) -> str:
-        return self._err.read_text()
-
-    @property
-    def stack(self) -> dict[str, Any]:
-        stack: dict[str, Any] = json.loads((self.data / "stack.json").read_text())
-        return stack
-
-    def wait_ready(self) -> Self:
-        eventually(lambda: "Ctrl-C" in self.said or self._has_ended, READY_SECONDS, "the stack")
-        assert self.process.poll() is None, self.complained
-        return self
-
-    def family(self) -> list[psutil.Process]:
-        """Everything that it runs."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def stop_by(self, number: signal.Signals) -> None:
-        """It ends cleanly and in time, and nothing that it ran is left."""
-        family = self.family()
-        self.process.send_signal(number)
-        assert self.process.wait(STOP_SECONDS) == 0
-        assert not [process for process in family if _runs(process)]
-        assert not (self.data / "stack.json").exists()
-
-    def refusal(self) -> str:
-        """The one sentence with which it does not start."""
-        assert self.process.wait(READY_SECONDS) == 1
-        [sentence] = self.complained.splitlines()
-        return sentence
-
-    def create_key(self) -> dict[str, Any]:
-        """What the command answers that it tells people to try."""
-        [line] = [line for line in self.said.splitlines() if line.startswith("curl")]
-        answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
-        created: dict[str, Any] = json.loads(answer)
-        return created
-
-    def keys(self) -> list[str]:
-        token = (self.data / "admin_token").read_text()
-        bearer = {"Authorization": f"Bearer {token}"}
-        answer = httpx.get(f"{self.stack['api_url']}/api/v1/keys", headers=bearer)
-        return [key["name"] for key in answer.raise_for_status().json()]
+from tests.acceptance.up import READY_SECONDS, SERVICES, Up
 
 
 @pytest.fixture(scope="module")
@@ -166,95 +79,5 @@ def test_what_dies_is_started_again_and_said_so(running: Up, names: tuple[str, .
         assert str(running.data / "logs" / f"{name}.log") in line
 
 
-def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
-    with Up(tmp_path) as up:
-        eventually(lambda: "kafka" in up.said, READY_SECONDS, "the start of kafka")
-        up.stop_by(signal.SIGINT)
-    assert up.complained == ""
-
-
-def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on_and_stops_cleanly(
-    tmp_path: Path,
-) -> None:
-    with Up(tmp_path, workers=2) as up:
-        up.wait_ready().create_key()
-        family = up.family()
-        up.process.kill()
-        _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
-        assert alive == []
-    with Up(tmp_path, workers=2) as again:
-        assert again.wait_ready().keys() == ["my first key"]
-        again.stop_by(signal.SIGINT)
-
-
-def test_servers_of_the_environment_replace_the_embedded_ones(
-    tmp_path: Path, kafka: EmbeddedKafka, topics: Topics, database_url: str
-) -> None:
-    with Up(
-        tmp_path,
-        KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers,
-        KAFKA_TOPIC_PREFIX=topics.prefix,
-        DATABASE_URL=database_url,
-        ADMIN_TOKEN="the-token-of-the-environment",
-    ) as up:
-        stack = up.wait_ready().stack
-        assert stack["pids"].keys() == set(SERVICES)
-        assert stack["kafka_bootstrap_servers"] == kafka.bootstrap_servers
-        assert stack["database_url"] == database_url
-        assert not (up.data / "admin_token").exists()
-        up.stop_by(signal.SIGTERM)
-
-
-def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
-    (tmp_path / "data").touch()
-    with Up(tmp_path) as up:
-        assert up.refusal() == f"hokusai-auth: the data folder {up.data} cannot be used: File exists"
-
-
-@pytest.mark.parametrize(
-    ("server", "why"),
-    [
-        ("kafka", "No readable meta.properties"),
-        ("postgres", "could not access the server configuration file"),
-    ],
-)
-def test_a_broken_folder_is_told_in_the_servers_words(tmp_path: Path, server: str, why: str) -> None:
-    broken = {"kafka": "data/kafka/data", "postgres": "data/postgres"}
-    (tmp_path / broken[server]).mkdir(parents=True)
-    with Up(tmp_path) as up:
-        refusal = up.refusal()
-    assert refusal.startswith(f"hokusai-auth: {server} did not start: exit code ")
-    assert why in refusal
-    assert str(up.data / "logs" / f"{server}.log") in refusal
-
-
-def test_a_service_that_refuses_to_start_is_quoted(tmp_path: Path) -> None:
-    with Up(tmp_path, ADMIN_TOKEN="short") as up:
-        assert "hokusai-auth: api did not start: exit code 2, last words " in up.refusal()
-        assert "ADMIN_TOKEN" in up.complained
-
-
-def test_an_unreachable_registry_is_one_sentence(tmp_path: Path) -> None:
-    [nobody] = free_ports(1)
-    nowhere = f"http://{LOOPBACK}:{nobody}"
-    with Up(
-        tmp_path, HOKUSAI_CACHE_DIR=str(tmp_path / "cache"), HTTPS_PROXY=nowhere, https_proxy=nowhere
-    ) as up:
-        assert f"is not in {tmp_path / 'cache'} and could not be fetched" in up.refusal()
-
-
-def test_a_kafka_that_does_not_answer_is_said(tmp_path: Path) -> None:
-    [nobody] = free_ports(1)
-    with Up(tmp_path, KAFKA_BOOTSTRAP_SERVERS=f"{LOOPBACK}:{nobody}") as up:
-        assert up.refusal().startswith("hokusai-auth: ")
-
-
 def _is_ready(up: Up) -> bool:
     return all(httpx.get(f"{up.stack[f'{name}_url']}/ready").status_code == 200 for name in SERVICES)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
