@@ -8,6 +8,9 @@ from events.lineage import Key, Lineage
 from services.api.compact_keys import CompactKeys, StoredKey, lineage_of, sequence_of, stored_keys
 from services.api.known_key import KnownKey
 
+#: Of a fingerprint: 128 bits, which nobody can aim at without the pepper. All of it is 16 MB more a million.
+ENOUGH_BYTES = 16
+
 
 class KeyDirectory:
     """All lineages, and their keys by fingerprint and by id.
@@ -50,7 +53,7 @@ class KeyDirectory:
     def find(self, fingerprint: bytes) -> KnownKey | None:
         """The key whose secret has this fingerprint."""
         known = self._found.get(fingerprint)
-        if known is None and (key_id := self._key_ids.get(fingerprint)) is not None:
+        if known is None and (key_id := self._key_ids.get(fingerprint[:ENOUGH_BYTES])) is not None:
             known = self._found[fingerprint] = self._awake(key_id)
         return known
 
@@ -115,7 +118,7 @@ class KeyDirectory:
     def remember(self, fingerprint: bytes, known: KnownKey) -> None:
         """bcrypt has recognised this key: from now on its fingerprint of today finds it."""
         key = self.key(known.key_id)
-        self._key_ids[fingerprint] = key.key_id
+        self._key_ids[fingerprint[:ENOUGH_BYTES]] = key.key_id
         look_alikes = self._unverifiable.get(key.key_prefix, [])
         if key.key_id in look_alikes:
             look_alikes.remove(key.key_id)
@@ -123,11 +126,12 @@ class KeyDirectory:
 
     def _add(self, key_id: str, key_prefix: str, fingerprint: bytes, packed: bytes) -> None:
         self._packed[key_id] = packed
-        if (other := self._key_ids.get(fingerprint)) is not None:
+        short = fingerprint[:ENOUGH_BYTES]
+        if (other := self._key_ids.get(short)) is not None:
             self._dispute(other)
             self._dispute(key_id)
         elif self._compact.pepper_id(packed) in self._pepper_ids:
-            self._key_ids[fingerprint] = key_id
+            self._key_ids[short] = key_id
         else:
             self._unverifiable.setdefault(key_prefix, []).append(key_id)
             self.unverifiable_count += 1
