@@ -67,6 +67,8 @@ class KafkaEventLog:
 
     async def append_all(self, topic: str, records: Sequence[KeyAndValue]) -> Sequence[Position]:
         """See `BulkLog.append_all`. The deadline is `timeout_seconds` for all of them together."""
+        if not records:
+            return ()
         deliveries: list[asyncio.Future[Any]] = []
         with log_unavailable(f"{topic}: not all acknowledged"):
             async with asyncio.timeout(self._timeout_seconds):
@@ -75,9 +77,8 @@ class KafkaEventLog:
                     delivery = await producer.send(topic, value, key)
                     delivery.add_done_callback(partial(self._retire_after_failure, producer))
                     deliveries.append(delivery)
-                if deliveries:
-                    # Whoever gives up waiting here leaves them on their way, as behind the shield above.
-                    await asyncio.wait(deliveries)
+                # Whoever gives up waiting here leaves them on their way, as behind the shield above.
+                await asyncio.wait(deliveries)
             return [_position(topic, delivery.result()) for delivery in deliveries]
 
     async def __aenter__(self) -> Self:

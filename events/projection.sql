@@ -14,8 +14,9 @@ RETURNING owner_epoch, next_offset;
 SET LOCAL lock_timeout = '500ms';
 
 -- name: end_silent_owner
--- End the session that has the partition in hand, if Postgres has waited for its client for two seconds. No
--- timeout ends a COPY whose rows don't come. Sessions of other users are not ours to end.
+-- End the session that has the partition in hand, if it waits for its client and its statement, or its pause,
+-- has taken two seconds. No timeout ends a COPY whose rows don't come. A living owner that is only slow is ended
+-- too: its batch is undone, and the partition is not its own any more. Other users' sessions are not ours.
 SELECT pg_terminate_backend(pid)
 FROM projection_offset
 JOIN pg_locks ON locktype = 'transactionid' AND transactionid = projection_offset.xmax AND granted

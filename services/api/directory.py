@@ -8,8 +8,8 @@ from events.lineage import Key, Lineage
 from services.api.compact_keys import CompactKeys, StoredKey, lineage_of, sequence_of, stored_keys
 from services.api.known_key import KnownKey
 
-#: Of a fingerprint: 120 bits, which nobody can aim at without the pepper. With Python's own 33 bytes they fill
-#: 48 of memory; all 32 bytes would take 32 MB more for a million keys.
+#: Of a fingerprint: 120 bits, which nobody can aim at without the pepper. With Python's own 33 bytes they
+#: fill 48 of memory; all 32 bytes would take 32 MB more for a million keys.
 ENOUGH_BYTES = 15
 
 

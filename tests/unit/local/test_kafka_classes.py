@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from services.local.errors import StartFailed
 from services.local.kafka_classes import class_options, noted_classes
 
 
@@ -26,6 +27,15 @@ def test_a_java_that_notes_nothing_is_asked_once_and_does_without(tmp_path: Path
     asked: list[Path] = []
     assert [*class_options(tmp_path, asked.append), *class_options(tmp_path, asked.append)] == []
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("failure", [PermissionError("read-only"), StartFailed("not ready in time")])
+def test_where_nothing_can_be_noted_a_broker_does_without(tmp_path: Path, failure: Exception) -> None:
+    def note(draft: Path) -> None:
+        raise failure
+
+    assert class_options(tmp_path, note) == []
+    assert not noted_classes(tmp_path).exists()
 
 
 def test_notes_that_were_cut_short_are_never_used(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ async def test_what_was_not_written_stays_whatever_is_added_from_the_table() -> 
     unwritten = Unwritten()
     unwritten.add(Handled(Place(0, 5)), (KEY, a_window(2)))
     unwritten.changes()  # and the write failed
-    unwritten.add_all([(KEY, a_window(1)), (("other", 100), a_window(9))], {0: 3, 1: 4})
+    unwritten.add_all([(KEY, a_window(1)), (("other", 100), a_window(9))], {0: 5, 1: 4})
     assert unwritten.changes().windows == {KEY: a_window(2), ("other", 100): a_window(9)}
     assert unwritten.changes().next_offsets == {0: 6, 1: 4}
 
@@ -95,3 +95,16 @@ async def test_what_comes_from_beyond_is_not_acknowledged_before_all_that_lies_i
     assert unwritten.changes().stretches == {0: (4, 5)}
     unwritten.written(unwritten.changes(), passed=[0])
     assert (len(next_one.acked), beyond.acked, unwritten.included) == (1, [], {0: 5})
+
+
+async def test_where_postgres_lags_behind_the_group_the_log_is_gone_on_with_from_there() -> None:
+    """Postgres was made anew, or an old offset was written once more: 4 follows on nothing it has."""
+    unwritten, beyond, next_one = Unwritten(), Handled(Place(0, 288)), Handled(Place(0, 4))
+    unwritten.add(beyond, (KEY, a_window(288)))
+    unwritten.written(unwritten.changes(), passed=())
+    unwritten.add_all((), {0: 4})
+    assert unwritten.changes().stretches == {0: (0, 4)}
+    unwritten.add(next_one, (KEY, a_window(289)))
+    assert unwritten.changes().stretches == {0: (0, 5)}
+    unwritten.written(unwritten.changes(), passed=[0])
+    assert (beyond.acked, len(next_one.acked), unwritten.included) == ([], 1, {0: 5})
