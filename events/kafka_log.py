@@ -68,7 +68,7 @@ class KafkaEventLog:
     async def append_all(self, topic: str, records: Sequence[KeyAndValue]) -> Sequence[Position]:
         """See `BulkLog.append_all`. The deadline is `timeout_seconds` for all of them together."""
         if not records:
-            return ()
+            return []
         deliveries: list[asyncio.Future[Any]] = []
         with log_unavailable(f"{topic}: not all acknowledged"):
             async with asyncio.timeout(self._timeout_seconds):
