@@ -61,11 +61,7 @@ async def try_to_claim(
     except LockNotAvailable:
         names = {"projection": projection, "topic": topic, "partition": partition}
         if (await connection.execute(_QUERIES["end_silent_owner"], names)).rowcount:
-            logger.warning(
-                "ended a batch of %s/%s: its owner has lost the partition",
-                topic,
-                partition,
-            )
+            logger.warning("ended a batch of %s/%s: its owner has lost the partition", topic, partition)
         return None
 
 

@@ -57,13 +57,15 @@ class Fingerprints:
 
     def newest(self, key: bytes) -> bytes:
         """The 32 bytes that a new key is stored under."""
-        digest = self._newest.copy()
-        digest.update(key)
-        return digest.digest()
+        return _fingerprint(self._newest, key)
 
     def older(self, key: bytes) -> Iterator[bytes]:
         """The 32 bytes under each pepper that came before the newest, younger ones first."""
         for prepared in self._older:
-            digest = prepared.copy()
-            digest.update(key)
-            yield digest.digest()
+            yield _fingerprint(prepared, key)
+
+
+def _fingerprint(prepared: hashlib.blake2b, key: bytes) -> bytes:
+    digest = prepared.copy()
+    digest.update(key)
+    return digest.digest()

@@ -95,7 +95,8 @@ class Window:
 
     def use(self, key_id: str) -> None:
         """Another key of the lineage is the one that was admitted last."""
-        self._last_used_ms = self.last_used_ms
+        if self.last_key_id:
+            self._last_used_ms = self.last_used_ms
         self.last_key_id = key_id
 
     def is_worth_publishing(self) -> bool:

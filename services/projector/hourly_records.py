@@ -9,7 +9,8 @@ from typing import NamedTuple
 import orjson
 
 from events.log import KeyAndValue
-from events.totals import HourlyUsage, WindowCount, hour_number, hour_text
+from events.totals import HourlyUsage, WindowCount, hour_number
+from services.projector.published import record_key
 
 SOURCE = "hokusai-auth/projector"
 
@@ -34,24 +35,22 @@ def hourly_records(rows: Iterable[Totals], now: datetime) -> Sequence[KeyAndValu
     To the byte what the codec makes of the model, as the unit tests see to. Nothing is checked here: a row
     holds nothing that the model would refuse.
     """
-    texts: dict[datetime, str] = {}
     constant = {
         "specversion": "1.0",
         "id": "",
         "source": SOURCE,
-        "time": _time(now),
+        "time": now,
         "datacontenttype": "application/json",
         "type": HourlyUsage.model_fields["type"].default,
     }
     records: list[KeyAndValue] = []
     for row in rows:
-        hour = texts.get(row.hour) or texts.setdefault(row.hour, hour_text(row.hour))
-        key = f"{row.key_id}/{hour}"
+        key = record_key(row.key_id, row.hour)
         totals = {
             "key_id": row.key_id,
             "lineage_id": row.lineage_id,
             "service_id": row.service_id,
-            "hour": f"{hour}:00:00Z",
+            "hour": row.hour,
             "revision": row.requests,
             "requests": row.requests,
             "errors": row.errors,
@@ -60,7 +59,7 @@ def hourly_records(rows: Iterable[Totals], now: datetime) -> Sequence[KeyAndValu
             "response_time_us": row.response_time_us,
         }
         stated = {"id": f"{key}/{row.requests}", "subject": row.key_id, "partitionkey": key, "data": totals}
-        records.append((key.encode(), orjson.dumps(constant | stated)))
+        records.append((key.encode(), orjson.dumps(constant | stated, option=orjson.OPT_UTC_Z)))
     return records
 
 
@@ -84,7 +83,3 @@ def window_records(rows: Iterable[Totals]) -> Sequence[KeyAndValue]:
         )
         for row in rows
     ]
-
-
-def _time(now: datetime) -> str:
-    return now.isoformat().replace("+00:00", "Z")

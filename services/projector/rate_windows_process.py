@@ -8,7 +8,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -207,21 +207,29 @@ async def _known_log(connection: AsyncConnection[Any]) -> LogIdentity | None:
 
 
 async def _known_offsets(app: faust.App, topic: str, unwritten: Unwritten) -> Mapping[int, int]:
-    """By assigned partition an offset; the table includes every counter before it that the log still has."""
+    """By assigned partition an offset; the table includes every counter before it that the log still has.
+
+    Raises `LogUnavailable`.
+    """
     included = included_offsets(app, topic, unwritten)
-    with log_unavailable(f"{topic}: no first offsets"):
-        async with asyncio.timeout(KAFKA_SILENCE_SECONDS):
-            firsts = await app.consumer.earliest_offsets(*(TP(topic, partition) for partition in included))
-    return {place.partition: max(first, included[place.partition]) for place, first in firsts.items()}
+    firsts = await _offsets(app.consumer.earliest_offsets, topic, included)
+    return {partition: max(first, included[partition]) for partition, first in firsts.items()}
 
 
 async def _lags(app: faust.App, topic: str, unwritten: Unwritten) -> Mapping[int, int]:
     """By assigned partition how many counters Postgres does not have yet. Raises `LogUnavailable`."""
     included = included_offsets(app, topic, unwritten)
-    with log_unavailable(f"{topic}: no end offsets"):
+    ends = await _offsets(app.consumer.highwaters, topic, included)
+    return {partition: max(0, end - included[partition]) for partition, end in ends.items()}
+
+
+async def _offsets(
+    ask: Callable[..., Awaitable[Mapping[TP, int]]], topic: str, partitions: Iterable[int]
+) -> Mapping[int, int]:
+    with log_unavailable(f"{topic}: no offsets"):
         async with asyncio.timeout(KAFKA_SILENCE_SECONDS):
-            ends = await app.consumer.highwaters(*(TP(topic, partition) for partition in included))
-    return {place.partition: max(0, end - included[place.partition]) for place, end in ends.items()}
+            found = await ask(*(TP(topic, partition) for partition in partitions))
+    return {place.partition: offset for place, offset in found.items()}
 
 
 async def _crash_of(app: faust.App) -> None:

@@ -32,6 +32,13 @@ async def reader(kafka_settings: KafkaSettings, topics: Topics) -> AsyncIterator
         yield reader
 
 
+@pytest.fixture
+async def picky(kafka_settings: KafkaSettings, topics: Topics) -> str:
+    """A topic that refuses records of more than 1,000 bytes."""
+    await configure(kafka_settings, topics.usage, max_message_bytes="1000")
+    return topics.usage.name
+
+
 async def test_the_first_append_after_apply_needs_no_second_try(
     log: KafkaEventLog, topics: Topics, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -40,28 +47,22 @@ async def test_the_first_append_after_apply_needs_no_second_try(
     assert [record.getMessage() for record in caplog.records if "aiokafka" in record.name] == []
 
 
-async def test_a_refused_record_spoils_none_that_come_after_it(
-    log: KafkaEventLog, kafka_settings: KafkaSettings, topics: Topics
-) -> None:
+async def test_a_refused_record_spoils_none_that_come_after_it(log: KafkaEventLog, picky: str) -> None:
     """The broker counts an idempotent producer's records; aiokafka counts the refused one too."""
-    name = topics.usage.name
-    await configure(kafka_settings, topics.usage, max_message_bytes="1000")
-    await log.append(name, b"key", b"small")
+    await log.append(picky, b"key", b"small")
     with pytest.raises(LogUnavailable, match="MessageSizeTooLargeError"):
-        await log.append(name, b"key", bytes(2000))
-    assert (await log.append(name, b"key", b"small")).offset == 1
+        await log.append(picky, b"key", bytes(2000))
+    assert (await log.append(picky, b"key", b"small")).offset == 1
 
 
 async def test_a_refused_record_among_many_is_told_and_spoils_none_that_come_later(
-    log: KafkaEventLog, kafka_settings: KafkaSettings, topics: Topics
+    log: KafkaEventLog, picky: str
 ) -> None:
-    name = topics.usage.name
-    await configure(kafka_settings, topics.usage, max_message_bytes="1000")
-    await log.append(name, b"two", b"small")
+    await log.append(picky, b"two", b"small")
     with pytest.raises(LogUnavailable, match=r"not all acknowledged: .*MessageSizeTooLargeError"):
-        await log.append_all(name, [(b"one", b"small"), (b"two", bytes(2000)), (b"three", b"small")])
+        await log.append_all(picky, [(b"one", b"small"), (b"two", bytes(2000)), (b"three", b"small")])
     for _ in range(2):
-        assert len(await log.append_all(name, [(b"one", b"small"), (b"two", b"small")])) == 2
+        assert len(await log.append_all(picky, [(b"one", b"small"), (b"two", b"small")])) == 2
 
 
 async def test_many_that_are_not_acknowledged_in_time_are_told(
