@@ -23,8 +23,8 @@ from events.errors import LogUnavailable, SettingsError, WrongLog
 from events.log_identity import check_log
 from events.waiting import wait_for
 from services.api.app import create_app
-from services.api.liveness import confirm_log
-from services.api.protocol import GuardedProtocol
+from services.api.health import confirm_log
+from services.api.http.protocol import LimitedHttpProtocol
 from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
 
@@ -60,7 +60,7 @@ def server_options() -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "http": GuardedProtocol,
+        "http": LimitedHttpProtocol,
         # An upgrade is one more ordinary request to refuse; uvicorn would log its whole URL.
         "ws": "none",
         "lifespan": "on",

@@ -21,16 +21,17 @@ from events.clock import Clock
 from events.errors import LogUnavailable, WrongLog
 from events.together import run_together
 from events.waiting import wait_for
-from services.api import error_handlers, node_windows, openapi
-from services.api.bearer_tokens import BearerTokens
+from services.api import node_windows, openapi
 from services.api.commands import KeyCommands
 from services.api.directory import KeyDirectory
-from services.api.edge import Edge
 from services.api.errors import ReadModelUnavailable
 from services.api.follower import Follower
 from services.api.hashing import Hasher
+from services.api.health import Health
+from services.api.http import error_handlers
+from services.api.http.bearer_tokens import BearerTokens
+from services.api.http.middleware import HttpMiddleware
 from services.api.key_material import Fingerprints
-from services.api.liveness import Liveness
 from services.api.metrics import COUNTERS, Metrics
 from services.api.newcomers import Newcomers
 from services.api.node import Node
@@ -68,7 +69,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     directory = KeyDirectory(fingerprints.known_ids)
     node = Node(node_folder, topic.partitions, COUNTERS, node_windows.NUMBERS)
     follower = Follower(ports.reader, directory, node, metrics, clock)
-    liveness = Liveness(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
+    health = Health(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
     source = f"hokusai-auth/api/{uuid4()}"
     newcomers = Newcomers(ports.reader, follower, directory)
     commands = KeyCommands(
@@ -95,7 +96,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         clock,
         commands,
         follower,
-        liveness,
+        health,
         metrics,
         node,
         ports.read_models,
@@ -113,7 +114,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
             _run(opened, _outlive_no_parent)
             with _ending_at_once():
                 await opened.enter_async_context(ports.opened())
-                await wait_for(kafka, liveness.confirm, (LogUnavailable,))
+                await wait_for(kafka, health.confirm, (LogUnavailable,))
                 positions = await _load(directory, ports.read_models)
                 await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
                 opened.callback(node.leave)
@@ -123,7 +124,7 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
                 await run_together(follower.run(), know_the_hour)
             logger.info("following %s; %d keys known", topic.name, len(directory))
             _run(opened, follower.run)
-            _run(opened, liveness.watch)
+            _run(opened, health.watch)
             _run(opened, counted_elsewhere.run)
             opened.push_async_callback(counted_here.flush)
             _run(opened, counted_here.run)
@@ -148,8 +149,8 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
 
     recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
     validator = KeyValidator(directory, fingerprints, recognition, windows)
-    edge = Edge(api, metrics)
-    return ValidationRoute(edge, validator, windows, clock.seconds, lambda: liveness.is_stale, metrics)
+    middleware = HttpMiddleware(api, metrics)
+    return ValidationRoute(middleware, validator, windows, clock.seconds, lambda: health.is_stale, metrics)
 
 
 async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int, int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from events.clock import Clock
-from services.api.bearer_tokens import BearerTokens
 from services.api.commands import KeyCommands
 from services.api.directory import KeyDirectory
 from services.api.follower import Follower
-from services.api.liveness import Liveness
+from services.api.health import Health
+from services.api.http.bearer_tokens import BearerTokens
 from services.api.metrics import Metrics
 from services.api.node import Node
 from services.api.ports import ReadModels, UsageReadModels
@@ -24,7 +24,7 @@ class State:
     clock: Clock
     commands: KeyCommands
     follower: Follower
-    liveness: Liveness
+    health: Health
     metrics: Metrics
     node: Node
     read_models: ReadModels

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from services.api.protocol import MAX_HEAD_BYTES
+from services.api.http.protocol import MAX_HEAD_BYTES
 from tests.acceptance.client import VALIDATE
 from tests.acceptance.stack import ApiNode
 

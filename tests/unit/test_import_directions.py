@@ -58,7 +58,7 @@ LIBRARIES: dict[str, list[str]] = {
     "fastapi": [
         "services/*/app.py",
         "services/*/routes/*.py",
-        "services/api/error_handlers.py",
+        "services/api/http/error_handlers.py",
         "services/api/openapi.py",
     ],
     "starlette": [
@@ -66,10 +66,10 @@ LIBRARIES: dict[str, list[str]] = {
         "services/*/app.py",
         "services/*/routes/*.py",
         "events/keeper/operations.py",
-        "services/api/edge.py",
-        "services/api/error_handlers.py",
+        "services/api/http/middleware.py",
+        "services/api/http/error_handlers.py",
     ],
-    "uvicorn": ["services/*/__main__.py", "events/keeper/operations.py", "services/api/protocol.py"],
+    "uvicorn": ["services/*/__main__.py", "events/keeper/operations.py", "services/api/http/protocol.py"],
     "bcrypt": ["services/api/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "events/keeper/metrics.py"],
     "typer": ["services/cli.py", "services/topics.py", "services/audit.py"],
@@ -183,7 +183,10 @@ def test_what_points_the_wrong_way_is_told_with_its_line(path: str, source: str,
     [
         ("events/kafka_log.py", "from aiokafka import AIOKafkaProducer\nfrom events.log import Record"),
         ("events/memory_log.py", "from aiokafka.partitioner import DefaultPartitioner"),
-        ("services/api/app.py", "from services.api import error_handlers\nfrom events.topics import Topics"),
+        (
+            "services/api/app.py",
+            "from services.api.http import error_handlers\nfrom events.topics import Topics",
+        ),
         ("services/api/app.py", "def create():\n    return FastAPI()\n\nmake = lambda: FastAPI()"),
         ("services/api/__main__.py", "import os\nfrom services.api.app import create_app\nos.environ"),
         (

@@ -11,9 +11,9 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from services.api.bearer_tokens import BearerTokens
 from services.api.commands import Requester
 from services.api.errors import KeyNotFound
+from services.api.http.bearer_tokens import BearerTokens
 from services.api.state import State
 
 ACTOR = "admin"

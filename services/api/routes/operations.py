@@ -18,7 +18,7 @@ Opened = Annotated[State, Depends(state_of)]
 @router.get("/health", responses={503: {"model": Health, "description": "This worker can't validate"}})
 async def health(response: Response, state: Opened) -> Health:
     """200 exactly while this worker can answer validations."""
-    if state.liveness.is_stale:
+    if state.health.is_stale:
         response.status_code = 503
         return Health(status="unavailable")
     return Health(status="ok")
@@ -27,7 +27,7 @@ async def health(response: Response, state: Opened) -> Health:
 @router.get("/ready", responses={503: {"model": Readiness, "description": "Something is missing"}})
 async def ready(response: Response, state: Opened) -> Readiness:
     """Whether every dependency is there. No balancer should ask this: validation needs none of them."""
-    checks = await state.liveness.checks()
+    checks = await state.health.checks()
     if all(checks.values()):
         return Readiness(status="ready", checks=checks)
     response.status_code = 503

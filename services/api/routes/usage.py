@@ -10,9 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 
 from events.lineage import Key
-from services.api.bearer_tokens import BearerTokens
 from services.api.commands import Requester
 from services.api.errors import KeyNotFound
+from services.api.http.bearer_tokens import BearerTokens
 from services.api.platform_services import same_service
 from services.api.routes.admin import AdminRoute, GuardedRoute, correlation_id, known_form, state_of
 from services.api.routes.answers import BAD_REQUEST, NOT_FOUND, TOO_LARGE, UNAUTHORIZED, UNAVAILABLE, Answer

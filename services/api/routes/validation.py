@@ -7,11 +7,18 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.api.edge import FAILED, MAX_BODY_BYTES, SECURITY_HEADERS, TOO_LARGE, BodyTooLarge, refuse
 from services.api.errors import HasherBusy
+from services.api.http.middleware import (
+    FAILED,
+    MAX_BODY_BYTES,
+    SECURITY_HEADERS,
+    TOO_LARGE,
+    BodyTooLarge,
+    refuse,
+)
+from services.api.http.responses import parse_header_lines, write_prebuilt
 from services.api.metrics import Metrics
 from services.api.rate_windows import RateWindows
-from services.api.rendered import headers_of, write_at_once
 from services.api.routes.validation_answer import VALID, WITHOUT_KEY, Answer, malformed, of_key
 from services.api.routes.validation_request import (
     MalformedRequest,
@@ -70,8 +77,12 @@ class ValidationRoute:
             await self._refuse(send, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
             raise
         self._metrics.validation(verdict)
-        if not write_at_once(scope, verdict.status, lines, body):
-            start = {"type": "http.response.start", "status": verdict.status, "headers": headers_of(lines)}
+        if not write_prebuilt(scope, verdict.status, lines, body):
+            start = {
+                "type": "http.response.start",
+                "status": verdict.status,
+                "headers": parse_header_lines(lines),
+            }
             await send(start)
             await send({"type": "http.response.body", "body": body})
 

@@ -8,9 +8,9 @@ from http import HTTPStatus
 import orjson
 
 from events.totals import HOUR_SECONDS
-from services.api.edge import SECURITY_HEADERS
+from services.api.http.middleware import SECURITY_HEADERS
+from services.api.http.responses import header_lines
 from services.api.known_key import KnownKey
-from services.api.rendered import lines_of
 from services.api.verdict import Verdict
 
 #: The verdict, which has the status, the lines of the headers, and the body.
@@ -48,14 +48,14 @@ def _without_key(verdict: Verdict) -> Answer:
 
 def _lines(length: int) -> bytes:
     body = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
-    return lines_of([*body, *SECURITY_HEADERS])
+    return header_lines([*body, *SECURITY_HEADERS])
 
 
 @lru_cache(maxsize=1024)
 def _lines_with_limit(length: int, limit: int) -> bytes:
     """The same for every key with this limit and an answer of this length, so not kept with each of them."""
     limits = [(b"ratelimit-limit", b"%d" % limit), (b"ratelimit-policy", b'"hourly";q=%d;w=3600' % limit)]
-    return _lines(length) + lines_of(limits)
+    return _lines(length) + header_lines(limits)
 
 
 #: The answers that tell nothing of a key.

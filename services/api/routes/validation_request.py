@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 from starlette.types import Message, Receive, Scope
 
-from services.api.edge import MAX_BODY_BYTES, BodyTooLarge, declared_length
+from services.api.http.middleware import MAX_BODY_BYTES, BodyTooLarge, declared_length
 from services.api.validator import Question
 
 QUESTION_FIELDS = ("service_id", "required_scope", "client_ip", "api_key")

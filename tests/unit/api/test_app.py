@@ -15,7 +15,7 @@ import pytest
 from events.errors import WrongLog
 from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
-from services.api import app, liveness
+from services.api import app, health
 from tests.builders import a_key_created, a_key_revoked
 from tests.fakes import MEMORY_LOG, MemoryReadModels
 from tests.unit.api.running import Surroundings, running
@@ -183,7 +183,7 @@ class TestLiving:
     async def test_a_log_that_changes_later_is_told_by_ready_and_validation_goes_on(
         self, log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(liveness, "CHECK_SECONDS", 0.001)
+        monkeypatch.setattr(health, "CHECK_SECONDS", 0.001)
         problems: list[str] = []
 
         async def check_log(known: LogIdentity | None) -> LogIdentity:

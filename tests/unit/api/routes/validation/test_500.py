@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.types import Message, Scope
 
-from services.api.edge import MAX_BODY_BYTES
+from services.api.http.middleware import MAX_BODY_BYTES
 from services.api.routes.validation import ValidationRoute
 from tests.unit.api.callers import VALIDATE
 from tests.unit.api.running import Surroundings

@@ -9,8 +9,8 @@ from http import HTTPStatus
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.api.http.responses import Header
 from services.api.metrics import Metrics
-from services.api.rendered import Header
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class BodyTooLarge(Exception):
     """The request's body is over the limit."""
 
 
-class Edge:
+class HttpMiddleware:
     """Wraps the application; the outermost layer, so that errors get their headers too."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from services.api.edge import MAX_BODY_BYTES, SECURITY_HEADERS
-from services.api.rendered import EXTENSION, Header, lines_of
+from services.api.http.middleware import MAX_BODY_BYTES, SECURITY_HEADERS
+from services.api.http.responses import EXTENSION, Header, header_lines
 
 #: Request line and headers together, over however many packets. As much as a body may have.
 MAX_HEAD_BYTES = MAX_BODY_BYTES
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """Refuses what is no HTTP request, or a request whose headers don't end: uvicorn would keep them all."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -63,7 +63,7 @@ class GuardedProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
             *SECURITY_HEADERS,
         ]
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%s\r\n%s" % (lines_of(headers), body))
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%s\r\n%s" % (header_lines(headers), body))
         self.transport.close()
 
     def _write(self, scope: MutableMapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
@@ -77,7 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         # uvicorn makes a new list with every second's date.
         if cycle.default_headers is not self._server_headers:
             self._server_headers = cycle.default_headers
-            self._server_lines = lines_of(cycle.default_headers)
+            self._server_lines = header_lines(cycle.default_headers)
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False

@@ -11,7 +11,7 @@ import pytest
 from events.errors import LogUnavailable, WrongLog
 from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
-from services.api.liveness import Liveness
+from services.api.health import Health
 from tests.fakes import ManualTime, MemoryReadModels
 from tests.unit.api.workers import TOPIC, build
 
@@ -23,7 +23,7 @@ ALL_IS_WELL = {"database": True, "kafka": True, "log": True, "directory": True}
 
 
 class Watched:
-    """A liveness whose time, log and database do as the test says."""
+    """A service health whose time, log and database do as the test says."""
 
     def __init__(self, folder: Path) -> None:
         log = MemoryLog()
@@ -34,7 +34,7 @@ class Watched:
         worker = build(folder, log.reader(TOPIC), log, self.time)
         worker.hasher.close()
         self.follower = worker.follower
-        self.liveness = Liveness(self.follower, self.read_models, self._check_log, 300)
+        self.health = Health(self.follower, self.read_models, self._check_log, 300)
 
     async def _check_log(self, known: LogIdentity | None) -> LogIdentity:
         self.asked.append(known)
@@ -51,37 +51,37 @@ async def watched(tmp_path: Path) -> Watched:
 
 
 async def test_all_is_well_after_the_start(watched: Watched) -> None:
-    assert not watched.liveness.is_stale
-    assert await watched.liveness.checks() == ALL_IS_WELL
+    assert not watched.health.is_stale
+    assert await watched.health.checks() == ALL_IS_WELL
 
 
 async def test_a_worker_is_stale_past_the_limit_and_not_before(watched: Watched) -> None:
     watched.time.pass_by(300)
-    assert (await watched.liveness.checks())["directory"] is True
+    assert (await watched.health.checks())["directory"] is True
 
     watched.time.pass_by(0.001)
-    assert watched.liveness.is_stale
-    assert (await watched.liveness.checks())["directory"] is False
+    assert watched.health.is_stale
+    assert (await watched.health.checks())["directory"] is False
 
 
 async def test_a_log_silent_for_three_seconds_is_away(watched: Watched) -> None:
     watched.time.pass_by(2.9)
-    assert (await watched.liveness.checks())["kafka"] is True
+    assert (await watched.health.checks())["kafka"] is True
 
     watched.time.pass_by(0.1)
-    assert await watched.liveness.checks() == {**ALL_IS_WELL, "kafka": False}
+    assert await watched.health.checks() == {**ALL_IS_WELL, "kafka": False}
 
 
 async def test_a_database_that_does_not_answer_is_away(watched: Watched) -> None:
     watched.read_models.is_away = True
 
-    assert await watched.liveness.checks() == {**ALL_IS_WELL, "database": False}
+    assert await watched.health.checks() == {**ALL_IS_WELL, "database": False}
 
 
 async def test_the_log_must_be_that_of_the_cluster_that_the_database_knows(watched: Watched) -> None:
-    await watched.liveness.check()
+    await watched.health.check()
     watched.read_models.is_away = True
-    await watched.liveness.check()
+    await watched.health.check()
 
     assert watched.asked == [OUR_LOG, None]
 
@@ -90,25 +90,25 @@ async def test_another_log_is_told_once_and_until_it_is_ours_again(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched.problem = WrongLog("retention of a week")
-    await watched.liveness.check()
-    await watched.liveness.check()
+    await watched.health.check()
+    await watched.health.check()
 
-    assert await watched.liveness.checks() == {**ALL_IS_WELL, "log": False}
+    assert await watched.health.checks() == {**ALL_IS_WELL, "log": False}
     assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
     assert "retention of a week" in caplog.text
 
     watched.problem = None
-    await watched.liveness.check()
-    assert await watched.liveness.checks() == ALL_IS_WELL
+    await watched.health.check()
+    assert await watched.health.checks() == ALL_IS_WELL
 
 
 async def test_no_answer_leaves_what_was_known_before(watched: Watched) -> None:
     watched.problem = LogUnavailable("no answer")
-    await watched.liveness.check()
-    assert (await watched.liveness.checks())["log"] is True
+    await watched.health.check()
+    assert (await watched.health.checks())["log"] is True
 
     watched.problem = WrongLog("retention of a week")
-    await watched.liveness.check()
+    await watched.health.check()
     watched.problem = LogUnavailable("no answer")
-    await watched.liveness.check()
-    assert (await watched.liveness.checks())["log"] is False
+    await watched.health.check()
+    assert (await watched.health.checks())["log"] is False

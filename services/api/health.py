@@ -17,7 +17,7 @@ CHECK_SECONDS = 60.0
 SILENCE_SECONDS = 3.0
 
 
-class Liveness:
+class Health:
     """Two questions: may validation answer, and is every dependency there."""
 
     def __init__(

@@ -12,9 +12,9 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from services.api.edge import MAX_BODY_BYTES
-from services.api.protocol import MAX_HEAD_BYTES, GuardedProtocol
-from services.api.rendered import headers_of, write_at_once
+from services.api.http.middleware import MAX_BODY_BYTES
+from services.api.http.protocol import MAX_HEAD_BYTES, LimitedHttpProtocol
+from services.api.http.responses import parse_header_lines, write_prebuilt
 
 pytestmark = pytest.mark.anyio
 
@@ -50,13 +50,13 @@ async def wire() -> Wire:
 
 
 @pytest.fixture
-async def protocol(wire: Wire) -> GuardedProtocol:
+async def protocol(wire: Wire) -> LimitedHttpProtocol:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
 
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
     config.load()
-    protocol = GuardedProtocol(config=config, server_state=ServerState(), app_state={})
+    protocol = LimitedHttpProtocol(config=config, server_state=ServerState(), app_state={})
     protocol.connection_made(wire)
     return protocol
 
@@ -66,13 +66,13 @@ def with_body(length: int) -> bytes:
 
 
 async def test_a_request_that_follows_a_large_body_in_one_packet_is_not_charged_with_it(
-    protocol: GuardedProtocol, wire: Wire
+    protocol: LimitedHttpProtocol, wire: Wire
 ) -> None:
     protocol.data_received(with_body(MAX_BODY_BYTES) + NEXT)
     assert TOO_LARGE not in wire.written
 
 
-async def test_a_head_that_does_not_end_is_refused_once(protocol: GuardedProtocol, wire: Wire) -> None:
+async def test_a_head_that_does_not_end_is_refused_once(protocol: LimitedHttpProtocol, wire: Wire) -> None:
     protocol.data_received(with_body(MAX_BODY_BYTES) + NEXT + b"X-Endless: ")
     protocol.data_received(b"x" * MAX_HEAD_BYTES)
     assert TOO_LARGE not in wire.written
@@ -82,12 +82,12 @@ async def test_a_head_that_does_not_end_is_refused_once(protocol: GuardedProtoco
     assert wire.is_closing()
 
 
-async def test_the_packet_that_a_head_begins_in_is_charged(protocol: GuardedProtocol, wire: Wire) -> None:
+async def test_the_packet_that_a_head_begins_in_is_charged(protocol: LimitedHttpProtocol, wire: Wire) -> None:
     protocol.data_received(NEXT + b"X-Endless: " + b"x" * MAX_HEAD_BYTES)
     assert wire.written.count(TOO_LARGE) == 1
 
 
-async def test_each_request_has_the_whole_limit(protocol: GuardedProtocol, wire: Wire) -> None:
+async def test_each_request_has_the_whole_limit(protocol: LimitedHttpProtocol, wire: Wire) -> None:
     head = b"GET / HTTP/1.1\r\nHost: auth.test\r\nX-Long: "
     for _ in range(3):
         protocol.data_received(head)
@@ -109,10 +109,10 @@ def answering(status: int, written: list[bool] | None) -> ASGIApp:
         while (await receive()).get("more_body", False):
             pass
         if written is not None:
-            written.append(write_at_once(scope, status, LINES, BODY))
+            written.append(write_prebuilt(scope, status, LINES, BODY))
             if written[-1]:
                 return
-        await send({"type": "http.response.start", "status": status, "headers": headers_of(LINES)})
+        await send({"type": "http.response.start", "status": status, "headers": parse_header_lines(LINES)})
         await send({"type": "http.response.body", "body": BODY})
 
     return app
@@ -127,7 +127,7 @@ class Served:
         self.state = ServerState()
         self.state.default_headers = [(b"date", b"Sun, 01 Mar 2026 12:00:00 GMT"), (b"x-more", b"1")]
         self.wire = Wire()
-        self.protocol = GuardedProtocol(config=config, server_state=self.state, app_state={})
+        self.protocol = LimitedHttpProtocol(config=config, server_state=self.state, app_state={})
         self.protocol.access_log = False
         self.protocol.connection_made(self.wire)
 
@@ -226,7 +226,7 @@ async def test_nothing_is_written_at_once_where_uvicorn_would_log_it() -> None:
 
 async def test_an_answer_is_written_once() -> None:
     async def twice(scope: Scope, receive: Receive, send: Send) -> None:
-        written.extend(write_at_once(scope, 200, LINES, BODY) for _ in range(2))
+        written.extend(write_prebuilt(scope, 200, LINES, BODY) for _ in range(2))
 
     written: list[bool] = []
     served = Served(twice)

@@ -11,25 +11,25 @@ from typing import Any
 Header = tuple[bytes, bytes]
 
 #: Where the server puts its `Write` among the ASGI extensions of a request.
-EXTENSION = "hokusai.rendered_answer"
+EXTENSION = "hokusai.prebuilt_response"
 
 #: Takes the scope of the request (no HEAD), the status, the lines of the headers and the body. The lines hold
 #: `content-length`, and neither `connection` nor `transfer-encoding`. False: not now, and nothing is written.
 Write = Callable[[MutableMapping[str, Any], int, bytes, bytes], bool]
 
 
-def lines_of(headers: Iterable[Header]) -> bytes:
+def header_lines(headers: Iterable[Header]) -> bytes:
     """The headers as they go over the wire."""
     return b"".join(b"%s: %s\r\n" % header for header in headers)
 
 
-def headers_of(lines: bytes) -> list[Header]:
+def parse_header_lines(lines: bytes) -> list[Header]:
     """The same as ASGI has them."""
     pairs = (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])
     return [(name, value) for name, _, value in pairs]
 
 
-def write_at_once(scope: MutableMapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
+def write_prebuilt(scope: MutableMapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
     """Whether the server has written this answer; if not, it is to be sent as any other."""
     extensions = scope.get("extensions")
     if extensions is None or (write := extensions.get(EXTENSION)) is None:

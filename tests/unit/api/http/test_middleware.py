@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from services.api.edge import MAX_BODY_BYTES, Edge
+from services.api.http.middleware import MAX_BODY_BYTES, HttpMiddleware
 from services.api.metrics import Metrics
 from tests.unit.api.running import Surroundings
 
@@ -163,7 +163,7 @@ class TestUnexpectedErrors:
         async def broken(scope: Scope, receive: Receive, send: Send) -> None:
             raise RuntimeError("hk_live_by_mistake")
 
-        transport = httpx.ASGITransport(Edge(broken, Metrics()), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(HttpMiddleware(broken, Metrics()), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client:
             answer = await client.get("/health")
 
@@ -185,7 +185,7 @@ class TestUnexpectedErrors:
         async def broken(scope: Scope, receive: Receive, send: Send) -> None:
             raise RuntimeError("broken")
 
-        transport = httpx.ASGITransport(Edge(broken, Metrics()))
+        transport = httpx.ASGITransport(HttpMiddleware(broken, Metrics()))
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client:
             with pytest.raises(RuntimeError, match="broken"):
                 await client.get("/health")
@@ -195,7 +195,7 @@ class TestUnexpectedErrors:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             raise RuntimeError("broken")
 
-        transport = httpx.ASGITransport(Edge(broken, Metrics()))
+        transport = httpx.ASGITransport(HttpMiddleware(broken, Metrics()))
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client:
             with pytest.raises(RuntimeError, match="broken"):
                 await client.get("/health")
@@ -205,11 +205,13 @@ class TestAccessLog:
     async def test_names_the_route_and_the_answer_and_nothing_that_was_sent(
         self, admin: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level("INFO", logger="services.api.edge")
+        caplog.set_level("INFO", logger="services.api.http.middleware")
         await admin.get(f"{KEYS}/hk_live_by_mistake?token=hk_live_by_mistake")
         await admin.post(KEYS, headers={"Authorization": "Bearer hk_live_by_mistake"})
         await admin.post(VALIDATE, json={"api_key": "hk_live_by_mistake"})
-        assert [record.getMessage() for record in caplog.records if record.name == "services.api.edge"] == [
+        assert [
+            record.getMessage() for record in caplog.records if record.name == "services.api.http.middleware"
+        ] == [
             "GET /api/v1/keys/{key_id} 404",
             "POST /api/v1/keys 401",
         ]
@@ -231,6 +233,6 @@ async def test_an_answer_that_has_begun_is_not_followed_by_another() -> None:
     async def send(message: Message) -> None:
         sent.append(message["type"])
 
-    await Edge(hasty, Metrics())({"type": "http", "path": "/", "headers": []}, receive, send)
+    await HttpMiddleware(hasty, Metrics())({"type": "http", "path": "/", "headers": []}, receive, send)
 
     assert sent == ["http.response.start"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.api.bearer_tokens import BearerTokens
 from services.api.errors import Unauthenticated
+from services.api.http.bearer_tokens import BearerTokens
 
 OLD, NEW = "an-old-admin-token-0123", "a-new-admin-token-4567"
 TOKENS = BearerTokens([NEW, OLD])
