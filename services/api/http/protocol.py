@@ -1,70 +1,286 @@
-"""HTTP/1.1 as uvicorn speaks it, with a limit on headers and refusals that look like every other answer.
+"""HTTP/1.1 as uvicorn speaks it, with limits on what a caller may send and on the time that it may take.
 
-Answers that are rendered already are written as they stand, to the byte what uvicorn would have written.
+A message is read to its end or refused: offers of another protocol are passed over, trailers are dropped, and
+after a refusal no further byte is looked at. Prebuilt responses are written as they stand, to the byte what
+uvicorn would have written.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Any
+import asyncio
+from collections.abc import MutableMapping, Sequence
+from http import HTTPStatus
+from typing import Any, cast
 
+import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from services.api.http.connections import DEFAULT_LIMITS, Connection, ConnectionLimits, make_room
 from services.api.http.middleware import MAX_BODY_BYTES, SECURITY_HEADERS
 from services.api.http.responses import EXTENSION, Header, header_lines
 
-#: Request line and headers together, over however many packets. As much as a body may have.
+#: All of a request that is not body: request line, headers, the frames of chunks, trailers.
 MAX_HEAD_BYTES = MAX_BODY_BYTES
+MAX_HEADERS = 128
+#: So much is parsed at once. The rest waits while requests are queued, since each of them takes memory.
+SLICE_BYTES = 16 * 1024
+#: How long a caller has to read the last of an answer before the connection ends.
+LINGER_SECONDS = 5.0
+#: How long a half-sent request has once the server stops.
+STOPPING_SECONDS = 2.0
+
+INVALID = "Invalid HTTP request received."
+TOO_LARGE = "Request headers too large"
+TOO_SLOW = "The request was not finished in time"
+TOO_MANY = "Too many connections, try again"
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """Refuses what is no HTTP request, or a request whose headers don't end: uvicorn would keep them all."""
+    """One connection. A refusal looks like every other answer, and ends the connection."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, limits: ConnectionLimits = DEFAULT_LIMITS, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._head_bytes = 0
+        self._limits = limits
+        self._is_refused = False
+        self._refusal = b""
+        self._unparsed = b""
+        self._is_reading = False
         self._is_in_head = True
-        self._has_request_ended = False
+        self._has_ended = False
+        self._is_upgrade_offered = False
+        #: Of the message that is being read.
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        #: The request that was still being answered when the latest one began, or was refused.
+        self._earlier: RequestResponseCycle | None = None
         # The same for every request: one that held its request would leave it to the garbage collector.
         self._extensions: dict[str, Any] = {EXTENSION: self._write}
         self._server_headers: list[Header] | None = None
         self._server_lines = b""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow: _Flow = _Flow(transport)
+        # Who connects and sends nothing may wait as long as who sends nothing more.
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+        if len(self.connections) > self._limits.connections and not self._make_room():
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY, [(b"retry-after", b"1")])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        self._unparsed = b""
+        if self._earlier is not None and not self._earlier.response_complete:
+            self._earlier.disconnected = True
+            self._earlier.message_event.set()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
-        self._has_request_ended = False
-        super().data_received(data)
-        # A packet that ends one request and begins another may hold a whole body: it is not charged.
-        if self._is_in_head and not self._has_request_ended:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response("Request headers too large")
+        self._unset_keepalive_if_required()
+        if len(data) <= SLICE_BYTES and not self._unparsed:
+            self._feed(data)
+        else:
+            self._unparsed += data
+            self._feed_slices()
+
+    # What has to be known of a connection to choose who gives way; see `Connection`.
+
+    @property
+    def quiet_since(self) -> float | None:
+        timer = self.timeout_keep_alive_task
+        return None if timer is None else timer.when() - self.timeout_keep_alive
+
+    @property
+    def late_at(self) -> float | None:
+        return None if self._timer is None else self._timer.when()
+
+    @property
+    def has_asked(self) -> bool:
+        return self.cycle is not None
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def _make_room(self) -> bool:
+        others = cast("set[Connection]", self.connections - {self})
+        return make_room(others, self._limits.connections) > 0
+
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        self._is_in_head = True
+        self._is_reading = self._is_in_head = True
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers come this way too. Nothing behind the body is a header.
+        if self._is_in_head:
+            super().on_header(name, value)
+            if len(self.headers) > MAX_HEADERS:
+                self._refuse(HTTPStatus.BAD_REQUEST, TOO_LARGE)
+                raise _Refused
+
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
-        self._head_bytes = 0
+        if self.parser.should_upgrade():
+            self._is_upgrade_offered = True
+        else:
+            self._is_in_head = False
+            if self._timer is not None:
+                self._stop_timer()  # the body has a time of its own
+            earlier = self.cycle
+            self._earlier = None if earlier is None or earlier.response_complete else earlier
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self.cycle.response_complete and self._body_bytes > MAX_BODY_BYTES:
+            # Answered long ago: the rest is read by nobody.
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "")
+            raise _Refused
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._has_request_ended = True
+        if self._is_upgrade_offered:
+            return
+        self._has_ended = True
+        self._is_reading = False
+        self._head_bytes = self._body_bytes = 0
+        if self._timer is not None:
+            self._stop_timer()
         super().on_message_complete()
 
+    def _should_upgrade(self) -> bool:
+        """uvicorn then leaves the message alone, and the parser stops behind its head."""
+        return True
+
+    # Parsing
+
+    def _feed_slices(self) -> None:
+        """Parse what has come as long as no request waits for its turn."""
+        while self._unparsed and not self.pipeline and not self._is_refused:
+            piece, self._unparsed = self._unparsed[:SLICE_BYTES], self._unparsed[SLICE_BYTES:]
+            self._feed(piece)
+        self.flow.is_held = bool(self._unparsed) and not self._is_refused
+        if self.flow.is_held:
+            self.flow.pause_reading()
+        else:
+            self.flow.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._has_ended = False
+        body_bytes = self._body_bytes
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._pass_over_upgrade(data[offer.args[0] :])
+            return
+        except httptools.HttpParserError:
+            if not self._is_refused:
+                self._refuse(HTTPStatus.BAD_REQUEST, INVALID)
+            return
+        if not self._has_ended:
+            self._head_bytes += len(data) - (self._body_bytes - body_bytes)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(HTTPStatus.BAD_REQUEST, TOO_LARGE)
+                return
+        elif not self._is_reading:
+            return
+        # What ends one message and begins the next is charged to neither: it is one slice at most.
+        if self._timer is None:
+            self._start_timer(self._limits.head_seconds if self._is_in_head else self._limits.body_seconds)
+
+    def _pass_over_upgrade(self, rest: bytes) -> None:
+        """Read the message as if nothing had been offered.
+
+        A client may offer HTTP/2 or a websocket beside any request. The parser would take its body for bytes
+        of the other protocol, and what follows for a request of its own. So another parser reads the message
+        once more, without the offer.
+        """
+        self._is_upgrade_offered = False
+        if self.scope["method"] == "CONNECT":
+            self._refuse(HTTPStatus.BAD_REQUEST, INVALID)
+            return
+        request_line = (self.scope["method"].encode(), self.url, self.scope["http_version"].encode())
+        kept = [header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._head_bytes = 0
+        self._feed(b"%s %s HTTP/%s\r\n%s\r\n" % (*request_line, header_lines(kept)) + rest)
+
+    # Ending
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._hang_up()
+        elif self._is_refused and self._earlier is not None and self._earlier.response_complete:
+            self.transport.write(self._refusal)
+            self._hang_up()
+        elif self._unparsed:
+            self.loop.call_soon(self._feed_slices)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._timer is not None and not self.transport.is_closing():
+            self._stop_timer()
+            self._start_timer(STOPPING_SECONDS)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._hang_up()
+
     def send_400_response(self, msg: str) -> None:
-        """Answer and hang up: where the request begins and ends is not known any more."""
-        body = orjson.dumps({"detail": msg})
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *SECURITY_HEADERS,
-        ]
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%s\r\n%s" % (header_lines(headers), body))
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    def _refuse(self, status: HTTPStatus, detail: str, more: Sequence[Header] = ()) -> None:
+        """Answer and hang up: where this message ends is not known, or not worth knowing."""
+        self._is_refused = True
+        self._refusal = _refusal(status, detail, more)
+        self._unparsed = b""
+        self._stop_timer()
+        is_in_body = self._is_reading and not self._is_in_head
+        unfinished = self.cycle if is_in_body else None
+        before = self._earlier if is_in_body else self.cycle
+        if before is not None and not before.response_complete:
+            # Whole requests came before this one, and are answered before it.
+            self._earlier = before
+            if self.pipeline and self.pipeline[0][0] is unfinished:
+                self.pipeline.popleft()
+            return
+        if unfinished is None or not unfinished.response_started:
+            self.transport.write(self._refusal)
+        if unfinished is not None:
+            unfinished.disconnected = True
+            unfinished.message_event.set()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, and end the connection when the caller does not read what is still on its way."""
+        self._stop_timer()
         self.transport.close()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._give_up)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self.flow.read_paused:
+            # We have made the caller wait, not the other way round.
+            self._start_timer(self._limits.body_seconds)
+        else:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW)
 
     def _write(self, scope: MutableMapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
         """A `Write`: what two calls of uvicorn's `send` do, where nothing is out of the ordinary."""
@@ -87,3 +303,29 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             cycle.transport.close()
         cycle.on_response()
         return True
+
+
+class _Refused(Exception):
+    """Raised in a callback, so that the parser stops."""
+
+
+class _Flow(FlowControl):
+    """Reading stays paused while there are bytes at hand that nobody has parsed yet."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
+def _refusal(status: HTTPStatus, detail: str, more: Sequence[Header]) -> bytes:
+    body = orjson.dumps({"detail": detail})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+        *more,
+        *SECURITY_HEADERS,
+    ]
+    return STATUS_LINE[status] + header_lines(headers) + b"\r\n" + body

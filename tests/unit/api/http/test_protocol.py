@@ -8,13 +8,12 @@ import weakref
 from collections.abc import Sequence
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.server import ServerState
+from starlette.types import Receive, Scope, Send
 
 from services.api.http.middleware import MAX_BODY_BYTES
 from services.api.http.protocol import MAX_HEAD_BYTES, LimitedHttpProtocol
-from services.api.http.responses import parse_header_lines, write_prebuilt
+from services.api.http.responses import write_prebuilt
+from tests.unit.api.http.served import BODY, LINES, Served, Wire, answering
 
 pytestmark = pytest.mark.anyio
 
@@ -22,43 +21,19 @@ TOO_LARGE = b"Request headers too large"
 NEXT = b"GET /next HTTP/1.1\r\nHost: auth.test\r\n"
 
 
-class Wire(asyncio.Transport):
-    """Keeps what the server writes."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
-        self.written = b""
-        self._is_closing = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += bytes(data)
-
-    def close(self) -> None:
-        self._is_closing = True
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
+@pytest.fixture
+async def served() -> Served:
+    return Served(answering(200, []))
 
 
 @pytest.fixture
-async def wire() -> Wire:
-    return Wire()
+async def wire(served: Served) -> Wire:
+    return served.wire
 
 
 @pytest.fixture
-async def protocol(wire: Wire) -> LimitedHttpProtocol:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-
-    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
-    config.load()
-    protocol = LimitedHttpProtocol(config=config, server_state=ServerState(), app_state={})
-    protocol.connection_made(wire)
-    return protocol
+async def protocol(served: Served) -> LimitedHttpProtocol:
+    return served.protocol
 
 
 def with_body(length: int) -> bytes:
@@ -78,8 +53,9 @@ async def test_a_head_that_does_not_end_is_refused_once(protocol: LimitedHttpPro
     assert TOO_LARGE not in wire.written
     protocol.data_received(b"x")
     protocol.data_received(b"x")
+    while not wire.is_closing():  # the request before it is answered first
+        await asyncio.sleep(0)
     assert wire.written.count(TOO_LARGE) == 1
-    assert wire.is_closing()
 
 
 async def test_the_packet_that_a_head_begins_in_is_charged(protocol: LimitedHttpProtocol, wire: Wire) -> None:
@@ -96,46 +72,8 @@ async def test_each_request_has_the_whole_limit(protocol: LimitedHttpProtocol, w
     assert TOO_LARGE not in wire.written
 
 
-LINES = b"content-type: application/json\r\ncontent-length: 15\r\nx-frame-options: DENY\r\n"
-BODY = b'{"is_valid":42}'
 POST = b"POST / HTTP/1.1\r\nHost: auth.test\r\nContent-Length: 2\r\n%s\r\n{}"
 OLD_POST = POST.replace(b"HTTP/1.1", b"HTTP/1.0")
-
-
-def answering(status: int, written: list[bool] | None) -> ASGIApp:
-    """Answers at once where it can, and notes in `written` whether it could. None: as ASGI has it."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        while (await receive()).get("more_body", False):
-            pass
-        if written is not None:
-            written.append(write_prebuilt(scope, status, LINES, BODY))
-            if written[-1]:
-                return
-        await send({"type": "http.response.start", "status": status, "headers": parse_header_lines(LINES)})
-        await send({"type": "http.response.body", "body": BODY})
-
-    return app
-
-
-class Served:
-    """A connection over which an application was asked, and what came of it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
-        config.load()
-        self.state = ServerState()
-        self.state.default_headers = [(b"date", b"Sun, 01 Mar 2026 12:00:00 GMT"), (b"x-more", b"1")]
-        self.wire = Wire()
-        self.protocol = LimitedHttpProtocol(config=config, server_state=self.state, app_state={})
-        self.protocol.access_log = False
-        self.protocol.connection_made(self.wire)
-
-    async def ask(self, *packets: bytes) -> None:
-        for packet in packets:
-            self.protocol.data_received(packet)
-        while self.state.tasks:
-            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 503])
