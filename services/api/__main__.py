@@ -24,9 +24,17 @@ from events.log_identity import check_log
 from events.waiting import wait_for
 from services.api.app import create_app
 from services.api.health import confirm_log
+from services.api.http.connections import (
+    DEFAULT_LIMITS,
+    ConnectionLimits,
+    connections_within,
+    raise_descriptor_limit,
+)
 from services.api.http.protocol import LimitedHttpProtocol
 from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
+
+logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 6
 FAILED = 1
@@ -49,32 +57,54 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
         return _refuse(str(error))
     except KeyboardInterrupt:
         return 0
+    limits = _connection_limits(settings)
     with tempfile.TemporaryDirectory(prefix="hokusai-node-") as folder:
-        return _serve(settings, Path(folder), host, port, workers)
+        return _serve(settings, limits, Path(folder), host, port, workers)
 
 
-def server_options() -> dict[str, Any]:
+def server_options(limits: ConnectionLimits = DEFAULT_LIMITS) -> dict[str, Any]:
     """How uvicorn is to serve the api, whatever else it is told; what is measured against it, likewise."""
     return {
         "log_config": None,
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "http": LimitedHttpProtocol,
+        "http": functools.partial(LimitedHttpProtocol, limits=limits),
+        "timeout_keep_alive": limits.keep_alive_seconds,
         # An upgrade is one more ordinary request to refuse; uvicorn would log its whole URL.
         "ws": "none",
         "lifespan": "on",
     }
 
 
-def _serve(settings: ApiSettings, folder: Path, host: str, port: int, workers: int) -> int:
+def _connection_limits(settings: ApiSettings) -> ConnectionLimits:
+    descriptors = raise_descriptor_limit()
+    connections = connections_within(descriptors, settings.max_connections)
+    if connections < settings.max_connections:
+        logger.warning(
+            "a worker holds %d connections at most, not %d: the system allows it %d open files (ulimit -n)",
+            connections,
+            settings.max_connections,
+            descriptors,
+        )
+    return ConnectionLimits(
+        connections,
+        settings.keep_alive_seconds,
+        settings.request_head_seconds,
+        settings.request_body_seconds,
+    )
+
+
+def _serve(
+    settings: ApiSettings, limits: ConnectionLimits, folder: Path, host: str, port: int, workers: int
+) -> int:
     config = uvicorn.Config(
         functools.partial(_worker, settings, folder),
         factory=True,
         host=host,
         port=port,
         workers=workers,
-        **server_options(),
+        **server_options(limits),
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = uvicorn.Server(config)

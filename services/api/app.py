@@ -25,6 +25,7 @@ from services.api import node_windows, openapi
 from services.api.commands import KeyCommands
 from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
+from services.api.exhaustion import is_exhaustion
 from services.api.follower import Follower
 from services.api.hashing import Hasher
 from services.api.health import Health
@@ -52,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = "0.1.0"
 WATCH_PARENT_SECONDS = 1.0
+EXHAUSTION_PAUSE_SECONDS = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -180,13 +182,20 @@ def _run(opened: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) 
 
 
 async def _or_stop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """When the work fails, the worker stops, and its lifespan ends with that error."""
-    try:
-        await work()
-    except Exception:
-        logger.critical("this worker can't go on", exc_info=True)
-        signal.raise_signal(signal.SIGTERM)
-        raise
+    """When the work fails, the worker stops, and its lifespan ends with that error.
+
+    Where the system has no more of something, the work begins again: stopping would give callers less still.
+    """
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            if not is_exhaustion(error):
+                logger.critical("this worker can't go on", exc_info=True)
+                signal.raise_signal(signal.SIGTERM)
+                raise
+            logger.exception("out of resources: trying again")
+            await asyncio.sleep(EXHAUSTION_PAUSE_SECONDS)
 
 
 async def _outlive_no_parent() -> None:

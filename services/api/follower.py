@@ -22,6 +22,7 @@ from services.api.tail import read_on
 logger = logging.getLogger(__name__)
 
 ASK_SECONDS = 1.0
+EXHAUSTION_PAUSE_SECONDS = 0.5
 LOAD_BATCH = 5000
 #: Small enough to keep the event loop free for requests while a backlog is applied.
 LIVE_BATCH = 250
@@ -103,7 +104,9 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            self._apply(await read_on(self._reader, LIVE_BATCH, "the records of the log"))
+            records = await read_on(self._reader, LIVE_BATCH, "the records of the log")
+            while not self._has_applied(records):
+                await asyncio.sleep(EXHAUSTION_PAUSE_SECONDS)
             await asyncio.sleep(0)
 
     async def _ask(self) -> None:
@@ -127,6 +130,18 @@ class Follower:
             await asyncio.sleep(0)
         self._publish(positions)
         self._reply(asked_at, ends)
+
+    def _has_applied(self, records: Sequence[Record]) -> bool:
+        """Whether there was memory for them. The reader does not hand them out again, so none may be lost.
+
+        Applying some of them twice changes nothing.
+        """
+        try:
+            self._apply(records)
+        except MemoryError:
+            logger.exception("out of memory: %d records wait to be applied", len(records))
+            return False
+        return True
 
     def _apply(self, records: Sequence[Record], *, floor_clock: bool = False) -> None:
         for record in records:

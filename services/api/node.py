@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
 
 POLL_SECONDS = 0.001
@@ -25,7 +26,8 @@ class Seat:
         size = (partitions + counters + tallies) * NUMBER_BYTES
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         if os.fstat(self._file).st_size < size:
-            os.ftruncate(self._file, size)
+            # Not a hole in a file: writing to one on a full disk would kill the process.
+            os.posix_fallocate(self._file, 0, size)
         self._memory = memoryview(mmap.mmap(self._file, size)).cast("q")
         self.positions = self._memory[:partitions]
         self.counters = self._memory[partitions : partitions + counters]
@@ -85,8 +87,11 @@ class Node:
             self._own = None
 
     def seats(self) -> list[Seat]:
-        """Every seat that was ever taken, free ones included."""
-        return [self._seat(path.name) for path in sorted(self._folder.iterdir())]
+        """Every seat that was ever taken, free ones included.
+
+        They are numbered without gaps, so nobody has to list the folder, which would take a descriptor.
+        """
+        return list(map(self._seat, takewhile(self._is_there, map("seat-{}".format, count()))))
 
     def living(self) -> Iterator[Seat]:
         """The seats of the workers that live, one's own included."""
@@ -104,6 +109,9 @@ class Node:
             if seat.positions[partition] <= offset and (seat is self._own or seat.is_taken)
         ]:
             await asyncio.sleep(POLL_SECONDS)
+
+    def _is_there(self, name: str) -> bool:
+        return name in self._seats or (self._folder / name).exists()
 
     def _seat(self, name: str) -> Seat:
         if name not in self._seats:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from events.database_url import DatabaseUrl
 from events.topics import LogSettings
+from services.api.http.connections import DEFAULT_LIMITS
 from services.api.key_material import Pepper
 
 MIN_TOKEN_LENGTH = 16
@@ -71,4 +72,15 @@ class ApiSettings(LogSettings):
     ] = Field(alias="KEY_PEPPERS", repr=False)
     bcrypt_rounds: int = Field(default=12, alias="BCRYPT_ROUNDS", ge=4, le=16)
     max_staleness_seconds: float = Field(default=300, alias="MAX_STALENESS_SECONDS", gt=0)
+    #: Of each worker, see `ConnectionLimits`.
+    max_connections: int = Field(default=DEFAULT_LIMITS.connections, alias="MAX_CONNECTIONS", ge=16)
+    keep_alive_seconds: float = Field(
+        default=DEFAULT_LIMITS.keep_alive_seconds, alias="KEEP_ALIVE_SECONDS", gt=0, le=3600
+    )
+    request_head_seconds: float = Field(
+        default=DEFAULT_LIMITS.head_seconds, alias="REQUEST_HEAD_SECONDS", gt=0, le=600
+    )
+    request_body_seconds: float = Field(
+        default=DEFAULT_LIMITS.body_seconds, alias="REQUEST_BODY_SECONDS", gt=0, le=600
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")

@@ -87,7 +87,7 @@ class WindowPublisher:
             try:
                 await self._send(window)
                 pause_seconds = 0.0
-            except LogUnavailable as error:
+            except (LogUnavailable, MemoryError) as error:
                 self._due.put_nowait(window)
                 if not self._is_failing:
                     logger.warning("counts are not published until the log is back: %s", error)

@@ -21,9 +21,14 @@ BATCH_SHARE = 20
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Of one worker. A request has `head_seconds` from its first byte, and `body_seconds` after its head."""
+    """Of one worker. A request has `head_seconds` from its first byte, and `body_seconds` after its head.
 
-    connections: int = 10_000
+    Between requests a connection may be quiet for `keep_alive_seconds`: longer than the 60 s after which most
+    proxies close theirs, so that they never send into one that is just being closed here.
+    """
+
+    connections: int = 16_384
+    keep_alive_seconds: float = 75.0
     head_seconds: float = 10.0
     body_seconds: float = 20.0
 

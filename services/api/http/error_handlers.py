@@ -20,6 +20,8 @@ from services.api.errors import (
     UsageUnconfirmed,
     WriteConflict,
 )
+from services.api.exhaustion import is_exhaustion
+from services.api.http.middleware import EXHAUSTED, FAILED
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +82,9 @@ async def _wrong_method(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "Internal server error"}, 500)
+    if is_exhaustion(error):
+        return JSONResponse({"detail": EXHAUSTED}, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER)
+    return JSONResponse({"detail": FAILED}, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _sentence(problem: dict[str, object]) -> str:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.api.exhaustion import is_exhaustion
 from services.api.http.responses import Header
 from services.api.metrics import Metrics
 
@@ -21,6 +22,8 @@ MAX_BODY_BYTES = 64 * 1024
 
 TOO_LARGE = "Request body too large"
 FAILED = "Internal server error"
+EXHAUSTED = "Out of resources for the moment, try again"
+RETRY_SOON = (b"retry-after", b"1")
 
 SECURITY_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -81,10 +84,10 @@ class HttpMiddleware:
             await self._app(scope, limit.receive, send_unless_refused)
         except BodyTooLarge:
             pass
-        except Exception:
+        except Exception as error:
             # Whatever failed, the answer is ours; the server logs the error.
             if not has_started and not limit.is_exceeded:
-                await refuse(send_with_headers, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
+                await refuse_after(error, send_with_headers)
             raise
         if limit.is_exceeded and not has_started:
             await refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
@@ -122,6 +125,15 @@ def declared_length(scope: Scope) -> int:
         if name == b"content-length" and value.isdigit():
             return int(value[:20])
     return 0
+
+
+async def refuse_after(error: Exception, send: Send, more: Sequence[Header] = ()) -> HTTPStatus:
+    """Answer a request that failed, with this status. What the system lacks now may be there in a second."""
+    if is_exhaustion(error):
+        await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, EXHAUSTED, [RETRY_SOON, *more])
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    await refuse(send, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED, more)
+    return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 async def refuse(send: Send, status: HTTPStatus, detail: str, more: Sequence[Header] = ()) -> None:

@@ -40,7 +40,9 @@ class GuardedRoute(APIRoute):
         async def check_and_handle(request: Request) -> Response:
             if (tokens := self.tokens(state_of(request))) is not None:
                 tokens.check(request.headers.getlist("authorization"))
-            return await handle(StrictRequest(request.scope, request.receive))
+            strict = StrictRequest(request.scope, request.receive)
+            await strict.body()  # to its end: nothing is done on a message that breaks off
+            return await handle(strict)
 
         return check_and_handle
 

@@ -9,12 +9,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.api.errors import HasherBusy
 from services.api.http.middleware import (
-    FAILED,
     MAX_BODY_BYTES,
     SECURITY_HEADERS,
     TOO_LARGE,
     BodyTooLarge,
     refuse,
+    refuse_after,
 )
 from services.api.http.responses import parse_header_lines, write_prebuilt
 from services.api.metrics import Metrics
@@ -70,11 +70,12 @@ class ValidationRoute:
                     return
             verdict, lines, body = await self._answer(scope, headers, body)
         except BodyTooLarge:
-            await self._refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+            self._metrics.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE, SECURITY_HEADERS)
             return
-        except Exception:
+        except Exception as error:
             # Whatever failed, the answer is ours; the server logs the error.
-            await self._refuse(send, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
+            self._metrics.answer(await refuse_after(error, send, SECURITY_HEADERS))
             raise
         self._metrics.validation(verdict)
         if not write_prebuilt(scope, verdict.status, lines, body):
@@ -112,7 +113,3 @@ class ValidationRoute:
         except HasherBusy:
             return WITHOUT_KEY[Verdict.UNDECIDED]
         return of_key(verdict, known, self._windows.remaining(known, now_seconds), now_seconds)
-
-    async def _refuse(self, send: Send, status: HTTPStatus, detail: str) -> None:
-        self._metrics.answer(status)
-        await refuse(send, status, detail, SECURITY_HEADERS)
