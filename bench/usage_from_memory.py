@@ -18,6 +18,7 @@ from bench.servers import Place
 from events.claims import advance, claim_partition
 from events.group_member import LARGEST_BATCH_RECORDS
 from events.keeper.database import connect
+from events.log import LOG_APPEND_TIME
 from events.projection import BATCHES_IN_HAND
 from events.usage import KeyUsed
 from services.projector.rows import Row
@@ -38,6 +39,7 @@ class StoredRecord:
     timestamp: int
     key: bytes | None
     value: bytes | None
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 Batch = tuple[list[StoredRecord], list[Row]]

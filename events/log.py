@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+#: A record's `timestamp_type` where the broker dated it; 0 where its writer did.
+LOG_APPEND_TIME = 1
+
 
 class Record(Protocol):
     """A record as it was read. `timestamp` is milliseconds since 1970, UTC, as the topic keeps it."""
@@ -21,6 +24,8 @@ class Record(Protocol):
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> int: ...
+    @property
+    def timestamp_type(self) -> int: ...
     @property
     def key(self) -> bytes | None: ...
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped]
 
 from events.errors import WrongLog
-from events.log import KeyAndValue, Position
+from events.log import LOG_APPEND_TIME, KeyAndValue, Position
 from events.topics import PARTITIONS, Topic
 
 
@@ -26,13 +26,20 @@ class MemoryRecord:
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
+    timestamp_type: int
 
 
 class MemoryLog:
     """`BulkLog` in memory, for one event loop. Topics come into being when they are first named."""
 
-    def __init__(self, partitions: int = PARTITIONS, seconds: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        partitions: int = PARTITIONS,
+        seconds: Callable[[], float] = time.time,
+        timestamp_type: int = LOG_APPEND_TIME,
+    ) -> None:
         self._seconds = seconds
+        self._timestamp_type = timestamp_type
         self._partitioner = DefaultPartitioner()
         self._partitions = list(range(partitions))
         self._records: dict[str, list[list[MemoryRecord]]] = defaultdict(
@@ -52,7 +59,11 @@ class MemoryLog:
         async with self._appended:
             records = self._records[topic][partition]
             offset, timestamp_ms = len(records), int(self._seconds() * 1000)
-            records.append(MemoryRecord(topic, partition, offset, timestamp_ms, key, value, tuple(headers)))
+            records.append(
+                MemoryRecord(
+                    topic, partition, offset, timestamp_ms, key, value, tuple(headers), self._timestamp_type
+                )
+            )
             self._appended.notify_all()
         return Position(topic, partition, offset)
 

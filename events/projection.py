@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from events.claims import Claim, StaleOwner, advance, try_to_claim
+from events.clock import boottime
 from events.dead_letters import DeadLetter, append_dead_letters
 from events.errors import LogUnavailable
 from events.group_member import Batch, GroupMember
@@ -113,7 +114,7 @@ class ProjectionRunner:
     @property
     def silence_seconds(self) -> float:
         """Time since Kafka last said where the log ends; infinite before the first time."""
-        return time.monotonic() - self._heard_at
+        return boottime() - self._heard_at
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until `stopping` is set; the batch in hand is finished then, if that takes 3 s at most.
@@ -196,7 +197,7 @@ class ProjectionRunner:
                     await self._member.report()
                     for partition, records in (await self._member.lags()).items():
                         self._metrics.lag(partition, records)
-                    self._heard_at = time.monotonic()
+                    self._heard_at = boottime()
             except (LogUnavailable, TimeoutError) as error:
                 logger.debug("%s: no report to Kafka: %s", self._projection.name, error)
 

@@ -18,6 +18,7 @@ from events.codec import encode
 from events.envelope import Fact
 from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated, Revocation, Rotation
 from events.lineage import Lineage
+from events.log import LOG_APPEND_TIME
 from events.usage import KeyUsed, Usage
 
 #: When builders say that keys are created, unless told otherwise; later events follow a minute apart.
@@ -107,6 +108,7 @@ class StoredRecord:
     timestamp: int = int(CREATED_AT.timestamp() * 1000)
     key: bytes | None = None
     value: bytes | None = None
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 def lifecycle_record(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from events.clock import Clock
+from events.clock import Clock, ClockOffset
 from events.errors import LogUnavailable
 from events.lifecycle import fold
 from events.lineage import Key, Lineage
@@ -25,25 +25,25 @@ MEMORY_LOG = LogIdentity("memory", "keys.lifecycle")
 
 
 class ManualTime:
-    """Time that only moves when told; the wall clock can be set, the monotonic one can't."""
+    """Time that only moves when told; the wall clock can be set, the time since boot can't."""
 
     def __init__(self, now: datetime) -> None:
         self._wall_seconds = now.timestamp()
-        self._monotonic_seconds = 1000.0
+        self._boottime_seconds = 1000.0
 
     def wall(self) -> float:
         return self._wall_seconds
 
-    def monotonic(self) -> float:
-        return self._monotonic_seconds
+    def boottime(self) -> float:
+        return self._boottime_seconds
 
-    def clock(self) -> Clock:
-        """The clock of a process that starts now."""
-        return Clock(self.wall, self.monotonic)
+    def clock(self, offset: ClockOffset | None = None) -> Clock:
+        """The clock of a process that starts now; those with one offset are workers of one node."""
+        return Clock(self.wall, self.boottime, offset)
 
     def pass_by(self, seconds: float) -> None:
         self._wall_seconds += seconds
-        self._monotonic_seconds += seconds
+        self._boottime_seconds += seconds
 
     def step_wall(self, seconds: float) -> None:
         """Somebody sets the system clock."""

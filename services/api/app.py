@@ -36,6 +36,7 @@ from services.api.key_material import Fingerprints
 from services.api.metrics import COUNTERS, Metrics
 from services.api.newcomers import Newcomers
 from services.api.node import Node
+from services.api.node_clock import node_offset
 from services.api.node_windows import NodeWindows
 from services.api.ports import Ports, ReadModels, kafka_and_postgres
 from services.api.rate_windows import RateWindows, Window
@@ -59,7 +60,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def create_app(settings: ApiSettings, node_folder: Path) -> ASGIApp:
     """The application of one worker. The workers of one node, and they alone, share `node_folder`."""
-    return assemble(settings, node_folder, kafka_and_postgres(settings), Clock())
+    return assemble(
+        settings, node_folder, kafka_and_postgres(settings), Clock(offset=node_offset(node_folder))
+    )
 
 
 def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Clock) -> ASGIApp:

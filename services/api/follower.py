@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from events.clock import Clock
+from events.clock import Clock, boottime
 from events.errors import LogUnavailable, WrongLog
+from events.keys import KeyEvent
 from events.lifecycle import Folded, Unreadable, fold
 from events.lineage import Applied, Ignored
-from events.log import LogReader, Record
+from events.log import LOG_APPEND_TIME, LogReader, Record
 from events.together import run_together
 from services.api.directory import KeyDirectory
 from services.api.metrics import Metrics
@@ -38,20 +38,20 @@ class Follower:
         node: Node,
         metrics: Metrics,
         clock: Clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        boottime: Callable[[], float] = boottime,
     ) -> None:
         self._reader = reader
         self._directory = directory
         self._node = node
         self._metrics = metrics
         self._clock = clock
-        self._monotonic = monotonic
+        self._boottime = boottime
         self._applied: dict[int, int] = {}
         self._seat_positions: memoryview | None = None
         self._waiting: dict[str, asyncio.Future[Folded]] = {}
         self._replies: deque[tuple[float, Mapping[int, int]]] = deque(maxlen=1000)
-        self._fresh_at = monotonic()
-        self._answered_at = monotonic()
+        self._fresh_at = boottime()
+        self._answered_at = boottime()
 
     @property
     def applied(self) -> Mapping[int, int]:
@@ -61,12 +61,12 @@ class Follower:
     @property
     def staleness_seconds(self) -> float:
         """Age of the newest answer about the topic's end that every partition has reached since."""
-        return self._monotonic() - self._fresh_at
+        return self._boottime() - self._fresh_at
 
     @property
     def silence_seconds(self) -> float:
         """Time since the log last answered where it ends."""
-        return self._monotonic() - self._answered_at
+        return self._boottime() - self._answered_at
 
     def expect(self, event_id: str) -> asyncio.Future[Folded]:
         """What becomes of the event with this id, once this worker has met it. Ask before appending it."""
@@ -111,21 +111,21 @@ class Follower:
 
     async def _ask(self) -> None:
         while True:
-            asked_at = self._monotonic()
+            asked_at = self._boottime()
             try:
                 ends = await self._reader.end_offsets()
             except LogUnavailable as error:
                 logger.warning("the log does not answer where it ends: %s", error)
             else:
                 self._reply(asked_at, ends)
-            await asyncio.sleep(max(0.0, asked_at + ASK_SECONDS - self._monotonic()))
+            await asyncio.sleep(max(0.0, asked_at + ASK_SECONDS - self._boottime()))
 
     async def _catch_up(self) -> None:
-        asked_at = self._monotonic()
+        asked_at = self._boottime()
         ends = await self._reader.end_offsets()
         positions = self._reader.positions()
         while any(positions.get(partition, 0) < end for partition, end in ends.items()):
-            self._apply(await self._reader.read(LOAD_BATCH), floor_clock=True)
+            self._apply(await self._reader.read(LOAD_BATCH))
             positions = self._reader.positions()
             await asyncio.sleep(0)
         self._publish(positions)
@@ -143,7 +143,8 @@ class Follower:
             return False
         return True
 
-    def _apply(self, records: Sequence[Record], *, floor_clock: bool = False) -> None:
+    def _apply(self, records: Sequence[Record]) -> None:
+        now_ms = self._clock.seconds() * 1000
         for record in records:
             folded = fold(record, self._directory.lineage)
             if folded.lineage is not None:
@@ -151,12 +152,17 @@ class Follower:
             self._count(record, folded)
             if folded.event is not None:
                 self._resolve(folded.event.id, folded)
-        if records and floor_clock:
-            self._clock.floor(max(record.timestamp for record in records) / 1000)
+                if record.timestamp > now_ms and record.timestamp_type == LOG_APPEND_TIME:
+                    self._follow_time(record, folded.event)
         # Marks of foreign transactions move the reader on without a record.
         if (positions := self._reader.positions()) != self._applied:
             self._publish(positions)
             self._note_freshness()
+
+    def _follow_time(self, record: Record, event: KeyEvent) -> None:
+        """The broker dated the record later than it is here: one of the two clocks is wrong."""
+        if not self._clock.follow_log(record.timestamp / 1000, event.time.timestamp()):
+            self._metrics.append_time_doubted()
 
     def _resolve(self, event_id: str, folded: Folded) -> None:
         waiting = self._waiting.pop(event_id, None)
@@ -173,7 +179,7 @@ class Follower:
         self._metrics.directory(len(directory), directory.parked_count, directory.unverifiable_count)
 
     def _reply(self, asked_at: float, ends: Mapping[int, int]) -> None:
-        self._answered_at = self._monotonic()
+        self._answered_at = self._boottime()
         self._replies.append((asked_at, ends))
         self._note_freshness()
 

@@ -6,7 +6,6 @@ of workers that died included, so a restart never makes a counter fall.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum, auto
@@ -16,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from events.clock import Clock, boottime
 from services.api.errors import KeyNotFound, OutcomeUnknown, UsageUnconfirmed, WriteConflict
 from services.api.node import Node, Seat
 from services.api.verdict import Verdict
@@ -46,6 +46,7 @@ class _Single(IntEnum):
     EVENTS_APPLIED = auto()
     EVENTS_IGNORED = auto()
     RECORDS_UNREADABLE = auto()
+    APPEND_TIMES_DOUBTED = auto()
     BCRYPT_CHECKS = auto()
     WINDOW_COUNTS_SENT = auto()
     WINDOW_COUNTS_READ = auto()
@@ -104,9 +105,9 @@ class Metrics:
         self._numbers[_Single.WRITES] += 1
         self._numbers[_Single.WRITE_MICROSECONDS] += round(seconds * 1_000_000)
 
-    def fresh_at(self, monotonic_seconds: float) -> None:
-        """hokusai_api_staleness_seconds counts from here; all processes share the monotonic clock."""
-        self._numbers[_Single.FRESH_AT_MICROSECONDS] = round(monotonic_seconds * 1_000_000)
+    def fresh_at(self, boottime_seconds: float) -> None:
+        """hokusai_api_staleness_seconds counts from here; all processes share the time since boot."""
+        self._numbers[_Single.FRESH_AT_MICROSECONDS] = round(boottime_seconds * 1_000_000)
 
     def answering(self) -> None:
         """hokusai_api_workers: who sits is waited for by writers, but may still have to wait for Kafka."""
@@ -126,6 +127,9 @@ class Metrics:
     def unreadable(self) -> None:
         self._numbers[_Single.RECORDS_UNREADABLE] += 1
 
+    def append_time_doubted(self) -> None:
+        self._numbers[_Single.APPEND_TIMES_DOUBTED] += 1
+
     def windows(self, known: int, due: int) -> None:
         self._numbers[_Single.WINDOWS] = known
         self._numbers[_Single.WINDOWS_DUE] = due
@@ -143,9 +147,10 @@ class Metrics:
 class NodeCollector(Collector):
     """The metrics of all workers of a node, as one."""
 
-    def __init__(self, node: Node, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, node: Node, clock: Clock, boottime: Callable[[], float] = boottime) -> None:
         self._node = node
-        self._monotonic = monotonic
+        self._clock = clock
+        self._boottime = boottime
 
     def collect(self) -> Iterator[Metric]:
         seats = self._node.seats()
@@ -183,6 +188,11 @@ class NodeCollector(Collector):
             (_Single.EVENTS_APPLIED, "events_applied", "Lifecycle events that took effect, in every worker."),
             (_Single.EVENTS_IGNORED, "events_ignored", "Duplicates and losers of races, in every worker."),
             (_Single.RECORDS_UNREADABLE, "records_unreadable", "Records that could not be read."),
+            (
+                _Single.APPEND_TIMES_DOUBTED,
+                "append_times_doubted",
+                "Records whose append time is too far ahead of the host's clock to be believed.",
+            ),
             (_Single.BCRYPT_CHECKS, "bcrypt_checks", "Keys that only bcrypt could verify."),
             (_Single.WINDOW_COUNTS_SENT, "window_counts_sent", "Counts of rate windows sent to the others."),
             (_Single.WINDOW_COUNTS_READ, "window_counts_read", "Counts read, in every worker."),
@@ -194,13 +204,23 @@ class NodeCollector(Collector):
             "Time from append to applied by every worker of the node, summed over all writes.",
             value=totals[_Single.WRITE_MICROSECONDS] / 1_000_000,
         )
+        yield CounterMetricFamily(
+            "hokusai_api_clock_raised_seconds",
+            "How far the node's clock was put forward, by steps of the host's clock and by the log.",
+            value=self._clock.raised_seconds,
+        )
 
     def _gauges(self, living: Sequence[Seat]) -> Iterator[Metric]:
         fresh_at = min((seat.counters[_Single.FRESH_AT_MICROSECONDS] for seat in living), default=0)
         yield GaugeMetricFamily(
             "hokusai_api_staleness_seconds",
             "Age of what the worker that is furthest behind knows of the log.",
-            value=self._monotonic() - fresh_at / 1_000_000,
+            value=self._boottime() - fresh_at / 1_000_000,
+        )
+        yield GaugeMetricFamily(
+            "hokusai_api_clock_ahead_seconds",
+            "The node's clock minus the host's; far below zero while a step of the host is not believed yet.",
+            value=self._clock.ahead_seconds,
         )
         answering = sum(seat.counters[_Single.IS_ANSWERING] for seat in living)
         yield GaugeMetricFamily("hokusai_api_workers", "Workers that answer.", value=answering)
@@ -223,8 +243,8 @@ class NodeCollector(Collector):
             yield GaugeMetricFamily(f"hokusai_api_{name}", meaning, value=largest)
 
 
-def exposition(node: Node) -> bytes:
+def exposition(node: Node, clock: Clock) -> bytes:
     """The metrics of the whole node as Prometheus text."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(node))
+    registry.register(NodeCollector(node, clock))
     return generate_latest(registry)

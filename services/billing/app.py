@@ -36,7 +36,7 @@ async def run(settings: BillingSettings, stopping: asyncio.Event, clock: Clock |
     `clock` decides what is due; by default this machine's. Raises `SettingsError` or `WrongLog`.
     """
     metrics = BillingMetrics()
-    closing = closing_of_months(settings, metrics, clock or Clock())
+    closing = closing_of_months(settings, metrics, clock or Clock(follows_steps=False))
     await Keeper(settings, books_of(settings, metrics, closing), metrics).run(stopping)
 
 

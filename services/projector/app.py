@@ -34,7 +34,7 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     """Keep the schema `projector` until `stopping` is set. Raises `SettingsError` or `WrongLog`."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     metrics = ProjectorMetrics()
-    publisher = HourlyPublisher(settings, Clock(), metrics)
+    publisher = HourlyPublisher(settings, Clock(follows_steps=False), metrics)
     ends_of = partial(partition_ends, settings)
 
     async def count(connection: AsyncConnection[Any]) -> None:

@@ -19,7 +19,7 @@ from faust.types import TP
 from psycopg import AsyncConnection
 from psycopg.errors import UndefinedTable
 
-from events.clock import Clock
+from events.clock import Clock, boottime
 from events.errors import LogUnavailable
 from events.kafka_clients import log_unavailable
 from events.keeper.database import connect
@@ -61,7 +61,7 @@ class WindowsProcess(WatchedProcess):
         """Connects nothing yet."""
         super().__init__(settings, SCHEMA, Metrics("windows"))
         self._topic = settings.rate_counters.name
-        self._clock = Clock()
+        self._clock = Clock(follows_steps=False)
         self._told = self._metrics.of("windows")
         self._made: int | None = None  # which making of the schema has what was written so far
         self._recovered = False
@@ -157,7 +157,7 @@ class WindowsProcess(WatchedProcess):
                 except LogUnavailable as error:
                     logger.debug("no word from Kafka: %s", error)
                     continue
-                self._heard_at = time.monotonic()
+                self._heard_at = boottime()
                 self._forget(told - lags.keys())
                 for partition, records in lags.items():
                     self._told.lag(partition, records)
@@ -181,7 +181,7 @@ class WindowsProcess(WatchedProcess):
     async def _checks(self) -> Mapping[str, bool]:
         return {
             "database": await self._probe(),
-            "kafka": time.monotonic() - self._heard_at < KAFKA_SILENCE_SECONDS,
+            "kafka": boottime() - self._heard_at < KAFKA_SILENCE_SECONDS,
             "log": self._watch.ours.is_set(),
             "windows": self._recovered,
         }

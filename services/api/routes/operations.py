@@ -37,4 +37,4 @@ async def ready(response: Response, state: Opened) -> Readiness:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(state: Opened) -> Response:
     """The metrics of all workers of this node."""
-    return Response(exposition(state.node), media_type=CONTENT_TYPE)
+    return Response(exposition(state.node, state.clock), media_type=CONTENT_TYPE)

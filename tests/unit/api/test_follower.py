@@ -93,8 +93,8 @@ async def test_a_start_from_a_snapshot_reads_no_more_than_the_last_record_again(
     positions = await MemoryReadModels(log, TOPIC).fill(worker.directory)
 
     async with following(worker, positions):
-        assert b"hokusai_api_events_applied_total 0.0" in exposition(worker.node)
-        assert b"hokusai_api_events_ignored_total 1.0" in exposition(worker.node)
+        assert b"hokusai_api_events_applied_total 0.0" in exposition(worker.node, worker.clock)
+        assert b"hokusai_api_events_ignored_total 1.0" in exposition(worker.node, worker.clock)
 
 
 @pytest.mark.parametrize("position", [1, 7])
@@ -177,8 +177,8 @@ async def test_a_parked_lineage_is_logged_with_its_place_and_counted(
         assert lineage.parked is not None
         known = known_key(worker.directory, other.data.key_id)
         assert known.active_until == float("inf")
-        assert b"hokusai_api_parked_lineages 1.0" in exposition(worker.node)
-        assert b"hokusai_api_records_unreadable_total 1.0" in exposition(worker.node)
+        assert b"hokusai_api_parked_lineages 1.0" in exposition(worker.node, worker.clock)
+        assert b"hokusai_api_records_unreadable_total 1.0" in exposition(worker.node, worker.clock)
     (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert f"keys.lifecycle[{position.partition}] at offset {position.offset}" in message
     assert "future.v9" not in message
@@ -197,14 +197,14 @@ async def test_a_record_that_belongs_to_nobody_is_passed_over(
 
         assert len(worker.directory) == 1
         assert worker.directory.parked_count == 0
-        assert b"hokusai_api_records_unreadable_total 3.0" in exposition(worker.node)
+        assert b"hokusai_api_records_unreadable_total 3.0" in exposition(worker.node, worker.clock)
 
 
 async def test_a_process_that_starts_under_a_slow_clock_lives_no_earlier_than_the_log(
     tmp_path: Path,
 ) -> None:
     log = MemoryLog(seconds=NOW.timestamp)
-    created = a_key_created()
+    created = a_key_created(time=NOW)
     await append(log, created)
     an_hour_slow = ManualTime(NOW - timedelta(hours=1))
 
@@ -217,11 +217,43 @@ async def test_a_process_that_starts_under_a_slow_clock_lives_no_earlier_than_th
         assert worker.clock.now() == NOW
 
 
-async def test_a_record_from_a_fast_clock_moves_no_running_process(tmp_path: Path) -> None:
-    time = ManualTime(NOW)
-    log = MemoryLog(seconds=(NOW + timedelta(days=9)).timestamp)
+async def test_a_process_that_follows_lives_no_earlier_than_the_log(tmp_path: Path) -> None:
+    """Its host was suspended in a way that none of its clocks has noticed."""
+    time, later = ManualTime(NOW), NOW + timedelta(hours=3)
+    log = MemoryLog(seconds=later.timestamp)
     async with following(build(tmp_path, log.reader(TOPIC), log, time)) as worker:
-        await append(log, a_key_created())
+        await append(log, a_key_created(time=later - timedelta(seconds=1)))
+        await caught_up(worker, log)
+
+        assert worker.clock.now() == later
+        assert b"hokusai_api_clock_raised_seconds_total 10800.0" in exposition(worker.node, worker.clock)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=9), timedelta(days=36500)])
+async def test_a_broker_whose_clock_is_ahead_ends_no_key(
+    tmp_path: Path, ahead: timedelta, is_running: bool
+) -> None:
+    time = ManualTime(NOW)
+    log = MemoryLog(seconds=(NOW + ahead).timestamp)
+    if not is_running:
+        await append(log, a_key_created(time=NOW))
+    async with following(build(tmp_path, log.reader(TOPIC), log, time)) as worker:
+        if is_running:
+            await append(log, a_key_created(time=NOW))
+            await caught_up(worker, log)
+
+        assert worker.clock.now() == NOW
+        assert b"hokusai_api_append_times_doubted_total 1.0" in exposition(worker.node, worker.clock)
+
+
+async def test_a_time_that_a_client_gave_a_record_moves_no_clock(tmp_path: Path) -> None:
+    """The topic was configured as CreateTime: what stands there is no broker's word."""
+    time, later = ManualTime(NOW), NOW + timedelta(minutes=4)
+    log = MemoryLog(seconds=later.timestamp, timestamp_type=0)
+    await append(log, a_key_created(time=later))
+    async with following(build(tmp_path, log.reader(TOPIC), log, time)) as worker:
+        await append(log, a_key_created(time=later))
         await caught_up(worker, log)
 
         assert worker.clock.now() == NOW

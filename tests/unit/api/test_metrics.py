@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from events.clock import Clock
 from services.api.metrics import COUNTERS, Metrics, NodeCollector, exposition
 from services.api.node import Node, Seat
 from services.api.verdict import Verdict
@@ -21,9 +22,9 @@ def a_worker(folder: Path) -> tuple[Metrics, Node, Seat]:
     return metrics, node, seat
 
 
-def samples(node: Node) -> dict[str, float]:
+def samples(node: Node, clock: Clock | None = None) -> dict[str, float]:
     """From `name{label=value,...}` to the number, as a scraper reads them."""
-    text = exposition(node).decode()
+    text = exposition(node, clock or Clock()).decode()
     return {
         sample.name + "".join(f"{{{name}={value}}}" for name, value in sample.labels.items()): sample.value
         for family in text_string_to_metric_families(text)
@@ -145,7 +146,7 @@ def test_staleness_is_that_of_the_living_worker_furthest_behind(tmp_path: Path) 
     gone.fresh_at(1.0)
     node_of_gone.leave()
 
-    families = {family.name: family for family in NodeCollector(node, monotonic=lambda: 100.0).collect()}
+    families = {family.name: family for family in NodeCollector(node, Clock(), lambda: 100.0).collect()}
 
     (sample,) = families["hokusai_api_staleness_seconds"].samples
     assert sample.value == 10.0

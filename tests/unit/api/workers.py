@@ -103,7 +103,7 @@ def build(
     fingerprints = Fingerprints(peppers)
     directory = KeyDirectory(fingerprints.known_ids)
     node = Node(made(folder), TOPIC.partitions, COUNTERS)
-    follower = Follower(reader, directory, node, metrics, clock, time.monotonic)
+    follower = Follower(reader, directory, node, metrics, clock, time.boottime)
     commands = KeyCommands(
         log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )

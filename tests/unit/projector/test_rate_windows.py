@@ -41,7 +41,8 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.unwritten = Unwritten()
         self.metrics = Metrics("windows")
-        self.clock = Clock(wall=lambda: 100 * 3600.0, monotonic=lambda: 0.0)
+        self.hour = 100
+        self.clock = Clock(wall=lambda: self.hour * 3600.0, boottime=lambda: 0.0)
         self.ended = asyncio.Event()
         self.app = create_app(
             WindowsSettings.from_environment(ENVIRONMENT),
@@ -109,7 +110,7 @@ async def test_hours_over_for_three_are_passed_and_leave_the_table(rig: Rig) -> 
         await put(agent, a_counter(hour=96))
         await put(agent, a_counter(hour=97))
     assert list(rig.unwritten.changes().windows) == [(LINEAGE, 97)]
-    rig.clock.floor(101 * 3600)
+    rig.hour = 101
     assert list(all_windows(rig.app, rig.clock)) == []
     table: Any = rig.app.tables["windows"]
     assert dict(table.data) == {}

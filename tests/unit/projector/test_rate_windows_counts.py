@@ -79,8 +79,8 @@ def test_what_is_no_counter_of_its_lineage_is_unreadable(key: bytes | None, valu
 
 def test_an_hour_is_kept_until_it_has_been_over_for_three() -> None:
     just_before, then = 100 * 3600 - 0.001, 100 * 3600
-    assert oldest_hour(Clock(wall=lambda: just_before, monotonic=lambda: 0.0)) == 96
-    assert oldest_hour(Clock(wall=lambda: then, monotonic=lambda: 0.0)) == 97
+    assert oldest_hour(Clock(wall=lambda: just_before, boottime=lambda: 0.0)) == 96
+    assert oldest_hour(Clock(wall=lambda: then, boottime=lambda: 0.0)) == 97
 
 
 def a_counter(**overrides: Any) -> WindowCount:
