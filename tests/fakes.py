@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from events.clock import Clock, ClockOffset
+from events.clock import Clock
+from events.clock_offset import ClockOffset
 from events.errors import LogUnavailable
 from events.lifecycle import fold
 from events.lineage import Key, Lineage

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from events.clock import ClockOffset
+from events.clock_offset import ClockOffset
 
 
 def node_offset(folder: Path) -> ClockOffset:

@@ -98,6 +98,24 @@ def test_a_worker_that_starts_after_a_step_back_agrees_with_its_siblings(
     eventually(lambda: answers(node, in_grace) == {401}, 20, "answers of the new worker")
 
 
+def test_a_host_that_is_slow_goes_by_the_log_where_another_host_agrees(
+    stack: Stack, clocks: HostClocks
+) -> None:
+    clocks.step(-9 * HOUR_SECONDS)
+    slow = stack.api(workers=WORKERS, wait=True, **clocks.environment)
+    other = stack.api()
+
+    # The broker against the only host that has written anything: which of them is wrong?
+    slow.client.new_key()
+    assert slow.metric("hokusai_api_append_times_doubted_total") == WORKERS
+    assert slow.metric("hokusai_api_clock_raised_seconds_total") == 0
+
+    other.client.new_key()
+    eventually(lambda: slow.metric("hokusai_api_clock_ahead_seconds") > 0, SOON_SECONDS, "another clock")
+    assert slow.metric("hokusai_api_clock_ahead_seconds") == pytest.approx(9 * HOUR_SECONDS, abs=1)
+    slow.says("as the log says")
+
+
 def test_a_wrong_year_ends_no_key(node: ApiNode, clocks: HostClocks, in_grace: Created) -> None:
     clocks.step(365 * 24 * HOUR_SECONDS)
     assert answers(node, in_grace) == {200}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
 
 from events.errors import WrongLog
 from events.kafka_log import KafkaEventLog, KafkaLogReader
-from events.log import BulkLog, LogReader, Record
+from events.log import LOG_APPEND_TIME, BulkLog, LogReader, Record
 from events.memory_log import MemoryLog
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
@@ -173,6 +174,14 @@ async def test_the_end_is_a_place_to_begin(subject: Subject) -> None:
         assert await reader.read(timeout_seconds=0.2) == []
         await subject.log.append(subject.topic.name, b"key", b"new")
         assert [(one.offset, one.value) for one in await _read(reader, 1)] == [(place.offset + 1, b"new")]
+
+
+async def test_the_broker_dates_what_is_appended(subject: Subject) -> None:
+    before = time.time()
+    await subject.log.append(subject.topic.name, b"key", b"value")
+    [record] = await _read_all(subject)
+    assert record.timestamp_type == LOG_APPEND_TIME
+    assert before - 1 < record.timestamp / 1000 < time.time() + 1
 
 
 async def test_offsets_at_a_time_are_those_of_the_first_record_appended_then_or_later(

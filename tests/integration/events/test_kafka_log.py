@@ -11,7 +11,7 @@ from aiokafka.errors import TopicAuthorizationFailedError  # type: ignore[import
 
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_log import KafkaEventLog, KafkaLogReader
-from events.log import Position
+from events.log import LOG_APPEND_TIME, Position, Record
 from events.settings import KafkaSettings
 from events.topic_admin import apply_topics
 from events.topics import Topic, Topics
@@ -207,6 +207,20 @@ async def test_a_reader_whose_fetching_has_ended_goes_on_where_it_was(
 
     assert offsets == [0, 1, 2, 3, 4]
     assert sum((await reader.end_offsets()).values()) == 5
+
+
+async def test_a_time_that_the_writer_gave_is_told_from_the_brokers(
+    kafka_settings: KafkaSettings, topics: Topics, log: KafkaEventLog, reader: KafkaLogReader
+) -> None:
+    """Somebody configured the topic so: a reader must not take such a time for the broker's."""
+    await log.append(topics.lifecycle.name, b"key", b"value")
+    await configure(kafka_settings, topics.lifecycle, message_timestamp_type="CreateTime")
+    await log.append(topics.lifecycle.name, b"key", b"value")
+    await reader.begin({})
+    records: list[Record] = []
+    while len(records) < 2:
+        records += await reader.read()
+    assert [record.timestamp_type for record in records] == [LOG_APPEND_TIME, 0]
 
 
 async def _append_some(log: KafkaEventLog, topic: Topic, count: int, size_bytes: int = 100) -> Position:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,6 +11,7 @@ from events.clock import Clock
 from services.api.metrics import COUNTERS, Metrics, NodeCollector, exposition
 from services.api.node import Node, Seat
 from services.api.verdict import Verdict
+from tests.fakes import ManualTime
 
 PARTITIONS = 2
 
@@ -150,6 +152,22 @@ def test_staleness_is_that_of_the_living_worker_furthest_behind(tmp_path: Path) 
 
     (sample,) = families["hokusai_api_staleness_seconds"].samples
     assert sample.value == 10.0
+
+
+def test_how_the_clock_stands_is_told(tmp_path: Path) -> None:
+    metrics, node, _ = a_worker(tmp_path)
+    time = ManualTime(datetime(2026, 11, 27, tzinfo=UTC))
+    clock = time.clock()
+    time.step_wall(90)
+    clock.seconds()
+    time.step_wall(-120)
+    metrics.append_time_doubted()
+
+    found = samples(node, clock)
+
+    assert found["hokusai_api_clock_raised_seconds_total"] == 90
+    assert found["hokusai_api_clock_ahead_seconds"] == 120
+    assert found["hokusai_api_append_times_doubted_total"] == 1
 
 
 def test_gauges_show_the_largest_of_the_living_workers(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from events.clock import (
     MINUTE_SECONDS,
     STANDING_SECONDS,
     Clock,
-    ClockOffset,
 )
+from events.clock_offset import ClockOffset
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC).timestamp()
 HOUR_SECONDS = 3600.0
