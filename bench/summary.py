@@ -10,7 +10,7 @@ from typing import Any
 from bench.figure import Figure, Goal
 from bench.report import RESULTS, shown, shown_goal
 
-BENCHES = ("validate", "scale", "million", "revocation", "usage", "rebuild", "limiter")
+BENCHES = ("validate", "scale", "million", "revocation", "hostile", "usage", "rebuild", "limiter")
 
 
 def summary(folder: Path = RESULTS) -> str:

@@ -162,10 +162,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _feed_slices(self) -> None:
         """Parse what has come as long as no request waits for its turn."""
-        while self._unparsed and not self.pipeline and not self._is_refused:
-            piece, self._unparsed = self._unparsed[:SLICE_BYTES], self._unparsed[SLICE_BYTES:]
-            self._feed(piece)
-        self.flow.is_held = bool(self._unparsed) and not self._is_refused
+        received, at = self._unparsed, 0
+        while at < len(received) and not self.pipeline and not self._is_refused:
+            self._feed(received[at : at + SLICE_BYTES])
+            at += SLICE_BYTES
+        self._unparsed = b"" if self._is_refused else received[at:]
+        self.flow.is_held = bool(self._unparsed)
         if self.flow.is_held:
             self.flow.pause_reading()
         else:
