@@ -31,6 +31,7 @@ from services.api.hashing import Hasher
 from services.api.health import Health
 from services.api.http import error_handlers
 from services.api.http.bearer_tokens import BearerTokens
+from services.api.http.client_address import ClientAddress
 from services.api.http.middleware import HttpMiddleware
 from services.api.key_material import Fingerprints
 from services.api.metrics import COUNTERS, Metrics
@@ -155,7 +156,15 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
     validator = KeyValidator(directory, fingerprints, recognition, windows)
     middleware = HttpMiddleware(api, metrics)
-    return ValidationRoute(middleware, validator, windows, clock.seconds, lambda: health.is_stale, metrics)
+    return ValidationRoute(
+        middleware,
+        validator,
+        windows,
+        clock.seconds,
+        lambda: health.is_stale,
+        metrics,
+        ClientAddress(settings.trusted_proxies),
+    )
 
 
 async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int, int]:

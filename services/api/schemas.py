@@ -20,7 +20,7 @@ from pydantic import (
 
 from events.keys import Environment
 from events.lineage import Key, KeySettings
-from services.api.addresses import parse_networks
+from services.api.validation.addresses import parse_networks
 
 MAX_INTEGER = 2**53 - 1
 MAX_ITEMS = 100

@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from events.database_url import DatabaseUrl
 from events.topics import LogSettings
+from services.api.http.client_address import is_everybody
 from services.api.http.connections import DEFAULT_LIMITS
 from services.api.key_material import Pepper
+from services.api.validation.addresses import parse_networks
 
 MIN_TOKEN_LENGTH = 16
 MIN_PEPPER_LENGTH = 32
@@ -33,6 +35,16 @@ def _check_token(token: str) -> str:
     if len(set(token)) < 4 or any(part in token.lower() for part in _PLACEHOLDERS):
         raise ValueError("a token must not be a default or a placeholder")
     return token
+
+
+def _check_proxy(entry: str) -> str:
+    try:
+        (network,) = parse_networks([entry])
+    except ValueError:
+        raise ValueError("a trusted proxy is an address or a CIDR network") from None
+    if is_everybody(network):
+        raise ValueError("to trust every address would let callers choose their own")
+    return entry
 
 
 def _read_pepper(text: object) -> object:
@@ -72,6 +84,9 @@ class ApiSettings(LogSettings):
     ] = Field(alias="KEY_PEPPERS", repr=False)
     bcrypt_rounds: int = Field(default=12, alias="BCRYPT_ROUNDS", ge=4, le=16)
     max_staleness_seconds: float = Field(default=300, alias="MAX_STALENESS_SECONDS", gt=0)
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_proxy)], ...], BeforeValidator(_split)
+    ] = Field(default=(), alias="TRUSTED_PROXIES")
     #: Of each worker, see `ConnectionLimits`.
     max_connections: int = Field(default=DEFAULT_LIMITS.connections, alias="MAX_CONNECTIONS", ge=16)
     keep_alive_seconds: float = Field(

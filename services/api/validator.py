@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.api.addresses import is_allowed
 from services.api.directory import KeyDirectory
 from services.api.key_material import Fingerprints
 from services.api.known_key import KnownKey
-from services.api.platform_services import canonical_service
 from services.api.rate_windows import RateWindows
 from services.api.recognition import Recognition
+from services.api.validation.addresses import is_allowed
+from services.api.validation.platform_services import canonical_service
 from services.api.verdict import Verdict
 
 

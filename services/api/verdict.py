@@ -19,6 +19,8 @@ class Verdict(Enum):
     VALID = (HTTPStatus.OK, "")
     NO_KEY = (HTTPStatus.BAD_REQUEST, "No API key provided")
     MALFORMED_REQUEST = (HTTPStatus.BAD_REQUEST, "")
+    ENCODED = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding: a body must not be compressed")
+    NOT_SERVED = (HTTPStatus.UNAUTHORIZED, "Nothing is validated here: POST /api/v1/keys/validate")
     UNKNOWN = (HTTPStatus.UNAUTHORIZED, "Invalid API key")
     INACTIVE = (HTTPStatus.UNAUTHORIZED, "API key is inactive or has been revoked")
     EXPIRED = (HTTPStatus.UNAUTHORIZED, "API key has expired")

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Sequence
 
 from services.api.errors import Unauthenticated
+from services.api.http.credentials import read_credential
 
 
 class BearerTokens:
@@ -19,10 +20,9 @@ class BearerTokens:
 
         Every token is compared, in constant time, whichever matches.
         """
-        scheme, _, credential = authorization[0].partition(" ") if authorization else ("", "", "")
-        if scheme.lower() != "bearer":
+        presented = read_credential(authorization[0].encode("latin-1")) if authorization else None
+        if presented is None:
             raise Unauthenticated("Not authenticated")
-        presented = credential.strip().encode("latin-1")
         matches = [hmac.compare_digest(presented, token) for token in self._tokens]
         if len(authorization) > 1 or not any(matches):
             raise Unauthenticated("Invalid authentication credentials")

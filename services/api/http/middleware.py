@@ -34,6 +34,11 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
 ]
 
+#: Verdicts, secrets and sums are for whoever asks, once.
+NO_STORE = (b"cache-control", b"no-store")
+#: Of an answer that does not pass the middleware.
+ANSWER_HEADERS = [NO_STORE, *SECURITY_HEADERS]
+
 #: The page at /docs is the one that loads scripts and styles, from where FastAPI's template says.
 DOCS_PATH = "/docs"
 DOCS_POLICY = (
@@ -59,6 +64,9 @@ class HttpMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope.get("method") == "HEAD":
+            # The server knows that no body is to be sent; whatever answers GET need not know about HEAD.
+            scope = {**scope, "method": "GET"}
         headers = DOCS_HEADERS if scope["path"] == DOCS_PATH else SECURITY_HEADERS
         limit = _BodyLimit(receive)
         has_started = False
@@ -67,7 +75,10 @@ class HttpMiddleware:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
-                message["headers"] = [*message.get("headers", ()), *headers]
+                own = list(message.get("headers", ()))
+                if all(name != b"cache-control" for name, _ in own):
+                    own.append(NO_STORE)
+                message["headers"] = own + headers
                 self._metrics.answer(message["status"])
                 _log_access(scope, message["status"])
             await send(message)

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.api.http.connections import DEFAULT_LIMITS, Connection, ConnectionLimits, make_room
-from services.api.http.middleware import MAX_BODY_BYTES, SECURITY_HEADERS
+from services.api.http.middleware import ANSWER_HEADERS, MAX_BODY_BYTES
 from services.api.http.responses import EXTENSION, Header, header_lines
 
 #: All of a request that is not body: request line, headers, the frames of chunks, trailers.
@@ -328,6 +328,6 @@ def _refusal(status: HTTPStatus, detail: str, more: Sequence[Header]) -> bytes:
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
         *more,
-        *SECURITY_HEADERS,
+        *ANSWER_HEADERS,
     ]
     return STATUS_LINE[status] + header_lines(headers) + b"\r\n" + body

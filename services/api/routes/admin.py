@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope
 
 from services.api.commands import Requester
 from services.api.errors import KeyNotFound
 from services.api.http.bearer_tokens import BearerTokens
+from services.api.http.json_bodies import EncodedBody, MalformedBody, read_json, refuse_encoded
 from services.api.state import State
+from services.api.verdict import Verdict
 
 ACTOR = "admin"
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class StrictRequest(Request):
-    """Reads JSON as the standard has it: no NaN, no endless nesting, no lone surrogates."""
+    """Reads JSON as the standard has it, whatever type the request gives it: see `read_json`."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"content-type"]
+        super().__init__({**scope, "headers": headers}, receive)
 
     async def json(self) -> Any:
-        return orjson.loads(await self.body())
+        try:
+            refuse_encoded(dict(self.scope["headers"]))
+            return read_json(await self.body())
+        except MalformedBody as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+        except EncodedBody:
+            raise HTTPException(Verdict.ENCODED.status, Verdict.ENCODED.text) from None
 
 
 class GuardedRoute(APIRoute):

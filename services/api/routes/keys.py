@@ -16,7 +16,6 @@ from fastapi.security import HTTPBearer
 
 from services.api.commands import Issue, Requester
 from services.api.errors import KeyNotFound
-from services.api.platform_services import same_service
 from services.api.read_models import Page
 from services.api.routes.admin import AdminRoute, known_form, requester, state_of
 from services.api.routes.answers import (
@@ -38,6 +37,7 @@ from services.api.schemas import (
     UnconfirmedChange,
 )
 from services.api.state import State
+from services.api.validation.platform_services import same_service
 
 CONFLICT: Answer = {
     409: {"model": Problem, "description": "Changed at the same time, or it can't change any more"}

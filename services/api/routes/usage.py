@@ -13,7 +13,6 @@ from events.lineage import Key
 from services.api.commands import Requester
 from services.api.errors import KeyNotFound
 from services.api.http.bearer_tokens import BearerTokens
-from services.api.platform_services import same_service
 from services.api.routes.admin import AdminRoute, GuardedRoute, correlation_id, known_form, state_of
 from services.api.routes.answers import BAD_REQUEST, NOT_FOUND, TOO_LARGE, UNAUTHORIZED, UNAVAILABLE, Answer
 from services.api.schemas import Message, Problem
@@ -31,6 +30,7 @@ from services.api.usage_schemas import (
     UsageBilling,
     UsageStats,
 )
+from services.api.validation.platform_services import same_service
 
 PREFIX = "/api/v1/usage"
 #: In OpenAPI: whoever reports usage needs no token, unless one is configured.

@@ -8,20 +8,22 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.api.errors import HasherBusy
+from services.api.http.client_address import ClientAddress
+from services.api.http.json_bodies import EncodedBody, MalformedBody
 from services.api.http.middleware import (
+    ANSWER_HEADERS,
     MAX_BODY_BYTES,
-    SECURITY_HEADERS,
     TOO_LARGE,
     BodyTooLarge,
     refuse,
     refuse_after,
 )
+from services.api.http.paths import plain_path
 from services.api.http.responses import parse_header_lines, write_prebuilt
 from services.api.metrics import Metrics
 from services.api.rate_windows import RateWindows
 from services.api.routes.validation_answer import VALID, WITHOUT_KEY, Answer, malformed, of_key
 from services.api.routes.validation_request import (
-    MalformedRequest,
     key_in_body,
     key_in_headers,
     parse,
@@ -46,6 +48,7 @@ class ValidationRoute:
         now_seconds: Callable[[], float],
         is_stale: Callable[[], bool],
         metrics: Metrics,
+        client_address: ClientAddress,
     ) -> None:
         self._app = app
         self._validator = validator
@@ -53,11 +56,32 @@ class ValidationRoute:
         self._now_seconds = now_seconds
         self._is_stale = is_stale
         self._metrics = metrics
+        self._client_address = client_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif scope["path"] == PATH and scope["method"] == "POST":
+            await self._validate(scope, receive, send)
+        else:
+            await self._look_closer(scope, receive, send)
+
+    async def _look_closer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The path may be written otherwise. What is only meant for it is refused.
+
+        Not with a 404 or 405: some clients take all but 401 for a pass.
+        """
+        if (path := plain_path(scope["path"])) != scope["path"]:
+            scope = {**scope, "path": path}
+        if scope["path"] == PATH and scope["method"] == "POST":
+            await self._validate(scope, receive, send)
+        elif is_meant_for_validation(scope["path"]):
+            self._metrics.validation(Verdict.NOT_SERVED)
+            await _send(send, *WITHOUT_KEY[Verdict.NOT_SERVED])
+        else:
+            await self._app(scope, receive, send)
+
+    async def _validate(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         try:
             refuse_declared_too_large(scope, headers)
@@ -71,11 +95,11 @@ class ValidationRoute:
             verdict, lines, body = await self._answer(scope, headers, body)
         except BodyTooLarge:
             self._metrics.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE, SECURITY_HEADERS)
+            await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE, ANSWER_HEADERS)
             return
         except Exception as error:
             # Whatever failed, the answer is ours; the server logs the error.
-            self._metrics.answer(await refuse_after(error, send, SECURITY_HEADERS))
+            self._metrics.answer(await refuse_after(error, send, ANSWER_HEADERS))
             raise
         self._metrics.validation(verdict)
         if not write_prebuilt(scope, verdict.status, lines, body):
@@ -95,7 +119,7 @@ class ValidationRoute:
         try:
             presented = key_in_headers(scope, headers)
             if presented is None:
-                fields = parse(body)
+                fields = parse(body, headers)
                 presented = key_in_body(fields)
                 if presented is None:
                     return WITHOUT_KEY[Verdict.NO_KEY]
@@ -106,10 +130,26 @@ class ValidationRoute:
             verdict = validator.judge_key(known, now_seconds)
             if verdict is VALID:
                 # Not before: a bad key in a header is refused whatever the body.
-                question = question_in(parse(body) if fields is None else fields, scope)
+                question = question_in(
+                    parse(body, headers) if fields is None else fields, scope, self._client_address
+                )
                 verdict = validator.judge_question(known, question, now_seconds)
-        except MalformedRequest as error:
+        except MalformedBody as error:
             return malformed(str(error))
+        except EncodedBody:
+            return WITHOUT_KEY[Verdict.ENCODED]
         except HasherBusy:
             return WITHOUT_KEY[Verdict.UNDECIDED]
         return of_key(verdict, known, self._windows.remaining(known, now_seconds), now_seconds)
+
+
+def is_meant_for_validation(path: str) -> bool:
+    """Whether who asks there may take the answer for a verdict: another method, case, prefix or ending."""
+    path = path.lower()
+    return path.endswith(PATH) or f"{PATH}/" in path
+
+
+async def _send(send: Send, verdict: Verdict, lines: bytes, body: bytes) -> None:
+    headers = parse_header_lines(lines)
+    await send({"type": "http.response.start", "status": verdict.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

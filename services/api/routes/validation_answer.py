@@ -8,7 +8,7 @@ from http import HTTPStatus
 import orjson
 
 from events.totals import HOUR_SECONDS
-from services.api.http.middleware import SECURITY_HEADERS
+from services.api.http.middleware import ANSWER_HEADERS
 from services.api.http.responses import header_lines
 from services.api.known_key import KnownKey
 from services.api.verdict import Verdict
@@ -34,6 +34,8 @@ def of_key(verdict: Verdict, known: KnownKey, left: int, now_seconds: float) -> 
         b'ratelimit-remaining: %d\r\nratelimit-reset: %d\r\nratelimit: "hourly";r=%d;t=%d\r\n'
         % (left, reset_seconds, left, reset_seconds)
     )
+    if verdict.status == HTTPStatus.UNAUTHORIZED:
+        lines += _challenge(verdict)
     if verdict is Verdict.RATE_LIMITED:
         lines += b"retry-after: %d\r\n" % reset_seconds
     return verdict, lines, body
@@ -41,6 +43,8 @@ def of_key(verdict: Verdict, known: KnownKey, left: int, now_seconds: float) -> 
 
 def _without_key(verdict: Verdict) -> Answer:
     lines = _lines(len(BODIES[verdict]))
+    if verdict.status == HTTPStatus.UNAUTHORIZED:
+        lines += _challenge(verdict)
     if verdict.status == HTTPStatus.SERVICE_UNAVAILABLE:
         lines += b"retry-after: 1\r\n"
     return verdict, lines, BODIES[verdict]
@@ -48,7 +52,13 @@ def _without_key(verdict: Verdict) -> Answer:
 
 def _lines(length: int) -> bytes:
     body = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
-    return header_lines([*body, *SECURITY_HEADERS])
+    return header_lines([*body, *ANSWER_HEADERS])
+
+
+def _challenge(verdict: Verdict) -> bytes:
+    """As RFC 6750 has it."""
+    error = b"insufficient_scope" if verdict is Verdict.MISSING_SCOPE else b"invalid_token"
+    return b'www-authenticate: Bearer error="%s"\r\n' % error
 
 
 @lru_cache(maxsize=1024)

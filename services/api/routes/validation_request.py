@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
 from starlette.types import Message, Receive, Scope
 
+from services.api.http.client_address import ClientAddress
+from services.api.http.credentials import BLANKS, read_credential
+from services.api.http.json_bodies import MalformedBody, read_json, refuse_encoded
 from services.api.http.middleware import MAX_BODY_BYTES, BodyTooLarge, declared_length
 from services.api.validator import Question
 
@@ -14,10 +16,6 @@ QUESTION_FIELDS = ("service_id", "required_scope", "client_ip", "api_key")
 SCHEMES = (b"bearer", b"apikey")
 CREDENTIALS = {b"authorization": "Authorization", b"x-api-key": "X-API-Key"}
 NOTHING: dict[str, object] = {}
-
-
-class MalformedRequest(Exception):
-    """The request can't be understood; the message names the field."""
 
 
 def refuse_declared_too_large(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
@@ -34,12 +32,11 @@ def key_in_headers(scope: Scope, headers: Mapping[bytes, bytes]) -> bytes | None
         _refuse_two_keys(scope)
     if (authorization := headers.get(b"authorization")) is not None:
         scheme, _, credential = authorization.partition(b" ")
-        # Nearly every request is written like this; white space of other kinds takes longer.
+        # Nearly every request is written like this; reading any other form takes longer.
         if scheme == b"Bearer" and (key := credential.strip()):
             return key
-        scheme, *credentials = authorization.split(None, 1)[:2] or [b""]
-        if scheme.lower() in SCHEMES and credentials:
-            return credentials[0].strip()
+        if credential := read_credential(authorization, SCHEMES) or b"":
+            return credential
     if (api_key := headers.get(b"x-api-key")) is not None:
         return api_key.strip() or None
     return None
@@ -48,32 +45,33 @@ def key_in_headers(scope: Scope, headers: Mapping[bytes, bytes]) -> bytes | None
 def key_in_body(fields: Mapping[str, object]) -> bytes | None:
     """The key, where no header has one."""
     key = fields.get("api_key")
-    return key.encode() if isinstance(key, str) and key else None
+    return key.strip(BLANKS).encode() or None if isinstance(key, str) else None
 
 
-def parse(body: bytes) -> Mapping[str, object]:
-    """The fields of the body; those that are known are strings or null."""
+def parse(body: bytes, headers: Mapping[bytes, bytes]) -> Mapping[str, object]:
+    """The fields of the body; those that are known are strings or null. Raises `MalformedBody`.
+
+    Raises `EncodedBody` for one that is compressed.
+    """
     if not body:
         return NOTHING
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise MalformedRequest("body: not valid JSON") from None
+    refuse_encoded(headers)
+    fields = read_json(body)
     if fields is None:
         return NOTHING
     if not isinstance(fields, dict):
-        raise MalformedRequest("body: must be a JSON object")
+        raise MalformedBody("body: must be a JSON object")
     for name, value in fields.items():
         if type(value) is not str and value is not None and name in QUESTION_FIELDS:
-            raise MalformedRequest(f"{name}: must be a string or null")
+            raise MalformedBody(f"{name}: must be a string or null")
     return fields
 
 
-def question_in(fields: Mapping[str, object], scope: Scope) -> Question:
+def question_in(fields: Mapping[str, object], scope: Scope, client_address: ClientAddress) -> Question:
     """What the caller wants to know; the address is its own where it gives none."""
     client_ip = fields.get("client_ip")
     if client_ip is None:
-        client_ip = scope["client"][0] if scope["client"] else ""
+        client_ip = client_address(scope)
     return Question(fields.get("service_id"), fields.get("required_scope"), client_ip)  # type: ignore[arg-type]
 
 
@@ -93,4 +91,4 @@ def _refuse_two_keys(scope: Scope) -> None:
     names = [name for name, _ in scope["headers"]]
     for name, shown in CREDENTIALS.items():
         if names.count(name) > 1:
-            raise MalformedRequest(f"{shown}: given more than once")
+            raise MalformedBody(f"{shown}: given more than once")

@@ -51,7 +51,7 @@ class TestSecurityHeaders:
             ("POST", KEYS, 400),
             ("POST", VALIDATE, 401),
             ("PUT", KEYS, 405),
-            ("GET", f"{KEYS}/", 404),
+            ("GET", f"{KEYS}/none/at/all", 404),
         ],
     )
     async def test_are_on_every_answer(

@@ -122,7 +122,6 @@ class TestElsewhere:
         [
             ("PUT", "/api/v1/keys", "GET, POST"),
             ("PATCH", f"/api/v1/keys/{'0' * 8}", "DELETE, GET"),
-            ("PUT", "/api/v1/keys/validate", "POST"),
             ("GET", f"/api/v1/keys/{'0' * 8}/rotate", "POST"),
             ("POST", "/health", "GET"),
             ("POST", "/docs", "GET"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.addresses import LONGEST_ADDRESS, _lies_in, is_allowed, parse_networks
+from services.api.validation.addresses import LONGEST_ADDRESS, _lies_in, is_allowed, parse_networks
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,17 @@ from services.api.addresses import LONGEST_ADDRESS, _lies_in, is_allowed, parse_
         ("::ffff:10.0.0.0/104", "10.255.0.1"),
         ("::ffff:10.0.0.0/104", "::ffff:10.255.0.1"),
         ("203.0.113.7", " 203.0.113.7 "),
+        ("203.0.113.7", "203.0.113.7:5678"),
+        ("203.0.113.7", '"203.0.113.7:5678"'),
+        ("203.0.113.7", "203.0.113.7:_port"),
+        ("203.0.113.7", "\t203.0.113.7\r\n"),
+        ("203.0.113.7", "::ffff:203.0.113.7"),
+        ("203.0.113.7", "[::ffff:203.0.113.7]:443"),
+        ("2001:db8::1", "[2001:db8::1]"),
+        ("2001:db8::1", "[2001:db8::1]:443"),
+        ("2001:db8::1", '"[2001:db8::1]:443"'),
+        ("2001:db8::1", ' "[2001:db8::1]" '),
+        ("fe80::/10", "fe80::1%eth0"),
     ],
 )
 def test_an_address_in_a_network_is_allowed(entry: str, address: str) -> None:
@@ -52,10 +63,23 @@ def test_an_address_outside_of_every_network_is_not(entry: str, address: str) ->
         "",
         "unknown",
         "203.0.113",
-        "203.0.113.7:80",
         "203.0.113.7, 10.0.0.1",
         "1",
-        "[::1]",
+        "203.0.113.7:",
+        "203.0.113.7:http",
+        "203.0.113.7:1234567",
+        "[203.0.113.7]",
+        "[::1",
+        "[::1]x",
+        "[[::1]]",
+        "::1]:80",
+        '"203.0.113.7',
+        '""',
+        '"',
+        "[]",
+        "[]:80",
+        ":80",
+        "_hidden",
         "\0",
         "\u0661.1.1.1",
     ],
