@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from services.api.routes import validation
+from services.api.routes.answers import CHALLENGE
 from services.api.schemas import Problem, RefusedKey, ValidateKey, ValidKey
 
 REFERENCE = "#/components/schemas/{model}"
@@ -89,9 +90,13 @@ def _validate_operation() -> dict[str, Any]:
             "400": answer("No key, or a body that can't be understood", Problem.__name__),
             "401": {
                 **answer("The key may not pass; limit headers where it is known", RefusedKey.__name__),
-                "headers": {name: {**header, "required": False} for name, header in LIMIT_HEADERS.items()},
+                "headers": {
+                    **{name: {**header, "required": False} for name, header in LIMIT_HEADERS.items()},
+                    **CHALLENGE,
+                },
             },
             "413": answer("Body over 64 KiB", Problem.__name__),
+            "415": answer("Compressed body", Problem.__name__),
             "429": {
                 **answer("The key would pass, but its hour is used up", Problem.__name__),
                 "headers": {

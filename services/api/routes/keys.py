@@ -20,8 +20,8 @@ from services.api.read_models import Page
 from services.api.routes.admin import AdminRoute, known_form, requester, state_of
 from services.api.routes.answers import (
     BAD_REQUEST,
+    BODY,
     NOT_FOUND,
-    TOO_LARGE,
     UNAUTHORIZED,
     UNAVAILABLE,
     Answer,
@@ -64,7 +64,7 @@ Opened = Annotated[State, Depends(state_of)]
 By = Annotated[Requester, Depends(requester)]
 
 
-@router.post("", status_code=201, responses={**BAD_REQUEST, **TOO_LARGE, **UNCONFIRMED})
+@router.post("", status_code=201, responses={**BODY, **UNCONFIRMED})
 async def create_key(body: CreateKey, state: Opened, by: By) -> IssuedApiKey:
     """Create a key. This answer is the only place where the full key ever appears."""
     with state.metrics.command("create"):
@@ -118,7 +118,7 @@ async def revoke_key(key_id: str, state: Opened, by: By) -> Message:
 
 @router.post(
     "/{key_id}/rotate",
-    responses={**BAD_REQUEST, **TOO_LARGE, **NOT_FOUND, **CONFLICT, **UNCONFIRMED},
+    responses={**BODY, **NOT_FOUND, **CONFLICT, **UNCONFIRMED},
 )
 async def rotate_key(key_id: str, state: Opened, by: By, body: RotateKey | None = None) -> IssuedApiKey:
     """Replace a key by a new one with the same settings; the old one dies at once, or after a grace."""

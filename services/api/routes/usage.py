@@ -14,7 +14,15 @@ from services.api.commands import Requester
 from services.api.errors import KeyNotFound
 from services.api.http.bearer_tokens import BearerTokens
 from services.api.routes.admin import AdminRoute, GuardedRoute, correlation_id, known_form, state_of
-from services.api.routes.answers import BAD_REQUEST, NOT_FOUND, TOO_LARGE, UNAUTHORIZED, UNAVAILABLE, Answer
+from services.api.routes.answers import (
+    BAD_REQUEST,
+    BODY,
+    CHALLENGE,
+    NOT_FOUND,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    Answer,
+)
 from services.api.schemas import Message, Problem
 from services.api.state import State
 from services.api.usage_read_models import MOST_DAYS_OF_USE
@@ -40,7 +48,9 @@ AGGREGATED = timedelta(days=30)
 UNCONFIRMED: Answer = {
     503: {"model": UnconfirmedUsage, "description": "Not confirmed in time: it may still be recorded"}
 }
-NO_TOKEN: Answer = {401: {"model": Problem, "description": "No or wrong usage token, where one is set"}}
+NO_TOKEN: Answer = {
+    401: {"model": Problem, "description": "No or wrong usage token, where one is set", "headers": CHALLENGE}
+}
 
 
 class ReportRoute(GuardedRoute):
@@ -82,7 +92,7 @@ reports = APIRouter(
     prefix=PREFIX,
     tags=["usage"],
     route_class=ReportRoute,
-    responses={**BAD_REQUEST, **NO_TOKEN, **NOT_FOUND, **TOO_LARGE, **UNCONFIRMED},
+    responses={**BODY, **NO_TOKEN, **NOT_FOUND, **UNCONFIRMED},
     strict_content_type=False,
 )
 # The route class checks the token; this only puts the scheme into OpenAPI.

@@ -17,14 +17,14 @@ VALIDATE = "/api/v1/keys/validate"
 USAGE = "/api/v1/usage"
 A_USE = {"service_id": "platform", "endpoint": "/", "status_code": 200, "response_time_ms": 1.5}
 OPERATIONS = {
-    ("/api/v1/keys", "post"): {"201", "400", "401", "413", "503"},
+    ("/api/v1/keys", "post"): {"201", "400", "401", "413", "415", "503"},
     ("/api/v1/keys", "get"): {"200", "400", "401", "503"},
     ("/api/v1/keys/{key_id}", "get"): {"200", "401", "404", "503"},
     ("/api/v1/keys/{key_id}", "delete"): {"200", "401", "404", "409", "503"},
-    ("/api/v1/keys/{key_id}/rotate", "post"): {"200", "400", "401", "404", "409", "413", "503"},
-    ("/api/v1/keys/validate", "post"): {"200", "400", "401", "413", "429", "503"},
-    ("/api/v1/usage/{key_id}", "post"): {"200", "400", "401", "404", "413", "503"},
-    ("/api/v1/usage/{key_id}/debit", "post"): {"200", "400", "401", "404", "413", "503"},
+    ("/api/v1/keys/{key_id}/rotate", "post"): {"200", "400", "401", "404", "409", "413", "415", "503"},
+    ("/api/v1/keys/validate", "post"): {"200", "400", "401", "413", "415", "429", "503"},
+    ("/api/v1/usage/{key_id}", "post"): {"200", "400", "401", "404", "413", "415", "503"},
+    ("/api/v1/usage/{key_id}/debit", "post"): {"200", "400", "401", "404", "413", "415", "503"},
     ("/api/v1/usage/{key_id}/stats", "get"): {"200", "400", "401", "404", "503"},
     ("/api/v1/usage/{key_id}/billing", "get"): {"200", "401", "404", "503"},
     ("/api/v1/usage/aggregate", "get"): {"200", "400", "401", "503"},
