@@ -18,7 +18,7 @@ from events.topics import Topic
 from services.api.compact_keys import stored_keys
 from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
-from services.api.read_models import Page
+from services.api.read_models import KeyPage, Page
 from services.api.schemas import ApiKeyInfo
 
 #: What the log in memory is called.
@@ -135,6 +135,7 @@ class MemoryReadModels:
         self._known_log = known
         self.is_away = False
         self.is_behind = False
+        self.pages_asked = 0
 
     async def is_reachable(self) -> bool:
         return not self.is_away
@@ -160,20 +161,22 @@ class MemoryReadModels:
         services: Sequence[str] | None,
         active_only: bool,
         page: Page | None,
-        limit: int | None,
-    ) -> list[ApiKeyInfo]:
+        limit: int,
+    ) -> KeyPage:
         found = sorted(
             (key.created_at, key.key_id, info, key)
             for key, info in await self._infos(passed, now)
             if services is None or info.service_id in services
         )
-        infos = [
-            info
+        listed = [
+            (Page(created_at, key_id), info.model_dump_json().encode())
             for created_at, key_id, info, key in found
             if (page is None or (created_at, key_id) > (page.after_time, page.after_key))
             and (not active_only or (info.is_active and not key.is_expired(now)))
         ]
-        return infos[:limit]
+        self.pages_asked += 1
+        following = listed[limit - 1][0] if len(listed) > limit else None
+        return KeyPage(b",".join(shown for _, shown in listed[:limit]), following)
 
     async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:
         infos = await self._infos(passed, now)

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 ASK_SECONDS = 1.0
 EXHAUSTION_PAUSE_SECONDS = 0.5
 LOAD_BATCH = 5000
-#: Small enough to keep the event loop free for requests while a backlog is applied.
-LIVE_BATCH = 250
+#: Some milliseconds: requests are answered between two batches, also while a backlog is applied.
+LIVE_BATCH = 50
 
 
 class Follower:

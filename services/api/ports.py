@@ -15,7 +15,7 @@ from events.log import EventLog, LogReader
 from events.log_identity import LogIdentity, check_log
 from events.waiting import wait_for
 from services.api.directory import KeyDirectory
-from services.api.read_models import Page, PostgresReadModels
+from services.api.read_models import KeyPage, Page, PostgresReadModels
 from services.api.schemas import ApiKeyInfo
 from services.api.settings import ApiSettings
 from services.api.usage_read_models import Charges, DayOfUse, MonthOfUse, PostgresUsageReadModels
@@ -50,9 +50,9 @@ class ReadModels(Protocol):
         services: Sequence[str] | None,
         active_only: bool,
         page: Page | None,
-        limit: int | None,
-    ) -> list[ApiKeyInfo]:
-        """Keys oldest first, once the projection has passed these offsets."""
+        limit: int,
+    ) -> KeyPage:
+        """As many keys, oldest first, once the projection has passed these offsets."""
         ...
 
     async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:

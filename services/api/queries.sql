@@ -38,22 +38,38 @@ WHERE position > 0
 ORDER BY position;
 
 -- name: list_keys
--- Keys as the admin sees them, oldest first, from after a cursor on.
-SELECT key_id::text, name, key_prefix, user_id, service_id, scopes, environment,
-       parked IS NULL AND revoked_at IS NULL
-           AND (superseded_by IS NULL OR coalesce(valid_until > %(now)s, false)) AS is_active,
-       rate_limit_per_hour, monthly_prediction_limit, billing_plan, created_at, expires_at,
-       last_used_at, allowed_ips
-FROM projector.keys
-WHERE (%(services)s::text[] IS NULL OR service_id = ANY(%(services)s::text[]))
-  AND (NOT %(active_only)s
-       OR parked IS NULL AND revoked_at IS NULL
-           AND (superseded_by IS NULL OR valid_until > %(now)s)
-           AND (expires_at IS NULL OR expires_at > %(now)s))
-  AND (%(after_time)s::timestamptz IS NULL
-       OR (created_at, key_id) > (%(after_time)s::timestamptz, %(after_key)s::uuid))
-ORDER BY created_at, key_id
-LIMIT %(limit)s;
+-- Keys as the admin sees them, oldest first, from after a cursor on: as the JSON that is answered, so that
+-- nothing is done for each of them on the way. `generation`: of the schema; another one was filled anew.
+WITH found AS (
+    SELECT * FROM projector.keys
+    WHERE (%(services)s::text[] IS NULL OR service_id = ANY(%(services)s::text[]))
+      AND (NOT %(active_only)s
+           OR parked IS NULL AND revoked_at IS NULL
+               AND (superseded_by IS NULL OR valid_until > %(now)s)
+               AND (expires_at IS NULL OR expires_at > %(now)s))
+      AND (%(after_time)s::timestamptz IS NULL
+           OR (created_at, key_id) > (%(after_time)s::timestamptz, %(after_key)s::uuid))
+    ORDER BY created_at, key_id
+    LIMIT %(limit)s + 1
+), listed AS (
+    SELECT *, row_number() OVER (ORDER BY created_at, key_id) AS number FROM found
+)
+SELECT coalesce(string_agg(row_to_json(shown)::text, ',' ORDER BY number) FILTER (WHERE number <= %(limit)s), '')
+           AS keys,
+       count(*) > %(limit)s AS has_more,
+       max(listed.created_at) FILTER (WHERE number = %(limit)s) AS last_time,
+       max(listed.key_id::text) FILTER (WHERE number = %(limit)s) AS last_key,
+       'projector.keys'::regclass::oid::bigint AS generation
+FROM listed, LATERAL (
+    SELECT listed.key_id AS id, listed.key_id, name, key_prefix, user_id, service_id, scopes, environment,
+           parked IS NULL AND revoked_at IS NULL
+               AND (superseded_by IS NULL OR coalesce(valid_until > %(now)s, false)) AS is_active,
+           rate_limit_per_hour, monthly_prediction_limit, billing_plan,
+           to_char(listed.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created_at,
+           to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS expires_at,
+           to_char(last_used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS last_used_at,
+           allowed_ips
+) AS shown;
 
 -- name: get_key
 -- One key as the admin sees it.

@@ -29,6 +29,8 @@ WAIT_SECONDS = 2.0
 ANSWER_SECONDS = 4.0
 POLL_SECONDS = 0.003
 SNAPSHOT_BATCH = 5000
+#: Of four connections.
+LISTS_AT_ONCE = 2
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 QUERIES = load_queries("services.api")
@@ -42,11 +44,24 @@ class Page:
     after_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """A part of a listing: keys as JSON objects with commas between them, in UTF-8; where it goes on.
+
+    Pages of one listing are of one `generation`: where it changes the read models were made anew meanwhile.
+    """
+
+    keys: bytes
+    following: Page | None
+    generation: int = 0
+
+
 class PostgresReadModels:
     """Queries over the projector's views. Every one raises `ReadModelUnavailable` when Postgres is away."""
 
     def __init__(self, database_url: str, topic: str) -> None:
         self._topic = topic
+        self._listing = asyncio.Semaphore(LISTS_AT_ONCE)
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] = AsyncConnectionPool(
             database_url,
             min_size=1,
@@ -117,9 +132,9 @@ class PostgresReadModels:
         services: Sequence[str] | None,
         active_only: bool,
         page: Page | None,
-        limit: int | None,
-    ) -> list[ApiKeyInfo]:
-        """Keys oldest first, once the projection has passed these offsets."""
+        limit: int,
+    ) -> KeyPage:
+        """As many keys, oldest first, once the projection has passed these offsets."""
         parameters = {
             "now": now,
             "services": list(services) if services is not None else None,
@@ -128,20 +143,27 @@ class PostgresReadModels:
             "after_key": page.after_key if page else None,
             "limit": limit,
         }
-        return await in_time(self._keys("list_keys", parameters, passed))
+        # Lists take turns, so that however many there are, other questions find a connection.
+        async with self._listing:
+            return await in_time(self._page(parameters, passed))
 
     async def get_key(self, key_id: str, passed: Mapping[int, int], now: datetime) -> ApiKeyInfo | None:
         """One key, once the projection has passed these offsets."""
-        keys = await in_time(self._keys("get_key", {"key_id": key_id, "now": now}, passed))
-        return keys[0] if keys else None
+        return await in_time(self._key({"key_id": key_id, "now": now}, passed))
 
-    async def _keys(
-        self, query: str, parameters: Mapping[str, Any], passed: Mapping[int, int]
-    ) -> list[ApiKeyInfo]:
+    async def _key(self, parameters: Mapping[str, Any], passed: Mapping[int, int]) -> ApiKeyInfo | None:
         async with self.connection() as connection:
             await self._wait_until_passed(connection, passed)
-            cursor = await connection.execute(QUERIES[query], parameters)
-            return [_info(row) for row in await cursor.fetchall()]
+            row = await (await connection.execute(QUERIES["get_key"], parameters)).fetchone()
+            return None if row is None else ApiKeyInfo(id=row["key_id"], **row)
+
+    async def _page(self, parameters: Mapping[str, Any], passed: Mapping[int, int]) -> KeyPage:
+        async with self.connection() as connection:
+            await self._wait_until_passed(connection, passed)
+            row = await (await connection.execute(QUERIES["list_keys"], parameters)).fetchone()
+            assert row is not None
+            following = Page(row["last_time"], row["last_key"]) if row["has_more"] else None
+            return KeyPage(row["keys"].encode(), following, row["generation"])
 
     async def _wait_until_passed(
         self, connection: AsyncConnection[dict[str, Any]], passed: Mapping[int, int]
@@ -186,7 +208,3 @@ async def in_time(query: Coroutine[Any, Any, T]) -> T:
 
 def _stored_key(_: object) -> Callable[[Sequence[Any]], StoredKey]:
     return StoredKey._make
-
-
-def _info(row: Mapping[str, Any]) -> ApiKeyInfo:
-    return ApiKeyInfo(id=row["key_id"], **row)

@@ -67,6 +67,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/*/routes/*.py",
         "events/keeper/operations.py",
         "services/api/http/middleware.py",
+        "services/api/http/json_stream.py",
         "services/api/http/error_handlers.py",
     ],
     "uvicorn": ["services/*/__main__.py", "events/keeper/operations.py", "services/api/http/protocol.py"],

@@ -16,6 +16,8 @@ from fastapi.security import HTTPBearer
 
 from services.api.commands import Issue, Requester
 from services.api.errors import KeyNotFound
+from services.api.http.json_stream import JsonStream
+from services.api.key_listing import KeyListing
 from services.api.read_models import Page
 from services.api.routes.admin import AdminRoute, known_form, requester, state_of
 from services.api.routes.answers import (
@@ -72,30 +74,31 @@ async def create_key(body: CreateKey, state: Opened, by: By) -> IssuedApiKey:
     return _issued(issue, state.clock.now())
 
 
-@router.get("", responses={**BAD_REQUEST, **UNAVAILABLE})
+@router.get("", response_model=list[ApiKeyInfo], responses={**BAD_REQUEST, **UNAVAILABLE})
 async def list_keys(
     request: Request,
-    response: Response,
     state: Opened,
     service_id: ServiceId | None = None,
     active_only: Annotated[bool, Query(description="neither inactive nor expired")] = False,
     limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
     cursor: Annotated[str | None, Query(max_length=200, description="from the `Link` header")] = None,
-) -> list[ApiKeyInfo]:
+) -> Response:
     """All keys, oldest first, revoked ones included. With `limit`, a page; `Link` names the next one."""
-    keys = await state.read_models.list_keys(
+    listing = KeyListing(
+        state.read_models,
         dict(state.follower.applied),
         state.clock.now(),
         services=None if service_id is None else same_service(service_id),
         active_only=active_only,
-        page=None if cursor is None else _read_cursor(cursor),
-        limit=None if limit is None else limit + 1,
     )
-    if limit is not None and len(keys) > limit:
-        keys = keys[:limit]
-        query = {**request.query_params, "cursor": _write_cursor(keys[-1])}
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
-    return keys
+    page = await listing.page(None if cursor is None else _read_cursor(cursor), limit)
+    if limit is None and page.following is not None:
+        return JsonStream(listing.chunks(page))
+    answer = Response(b"[%s]" % page.keys, media_type="application/json")
+    if page.following is not None:
+        query = {**request.query_params, "cursor": _write_cursor(page.following)}
+        answer.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return answer
 
 
 @router.get("/{key_id}", responses={**NOT_FOUND, **UNAVAILABLE})
@@ -131,8 +134,8 @@ def _issued(issue: Issue, now: datetime) -> IssuedApiKey:
     return IssuedApiKey(api_key=issue.secret, key_id=issue.key.key_id, key_info=ApiKeyInfo.of(issue.key, now))
 
 
-def _write_cursor(last: ApiKeyInfo) -> str:
-    place = orjson.dumps([last.created_at.isoformat(), last.key_id])
+def _write_cursor(following: Page) -> str:
+    place = orjson.dumps([following.after_time.isoformat(), following.after_key])
     return base64.urlsafe_b64encode(place).decode()
 
 
