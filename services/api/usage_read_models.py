@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +17,7 @@ from services.api.read_models import PostgresReadModels, in_time
 TOP_ENDPOINTS = 10
 #: Whoever knows a key_id may report use for services of any name.
 MOST_DAYS_OF_USE = 10_000
+ROWS_AT_ONCE = 200
 QUERIES = load_queries("services.api", "usage_queries.sql")
 
 
@@ -108,7 +110,13 @@ class PostgresUsageReadModels:
 
     async def _query(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
         async with self._postgres.connection() as connection:
-            rows = await (await connection.execute(QUERIES[query], parameters)).fetchall()
+            cursor = await connection.execute(QUERIES[query], parameters)
+            rows: list[dict[str, Any]] = []
+            while batch := await cursor.fetchmany(ROWS_AT_ONCE):
+                rows += batch
+                await asyncio.sleep(
+                    0
+                )  # making objects of ten thousand rows takes longer than others may wait
         if not rows[0]["is_filled"]:
             raise ReadModelUnavailable("The read model is being rebuilt, try again")
         return [row for row in rows if row["requests"] is not None]

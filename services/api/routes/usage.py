@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Security
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 
@@ -123,13 +124,13 @@ async def debit_usage(key_id: str, body: DebitUsage, state: Opened, by: By) -> M
     return await _record("debit_usage", key_id, body, body.idempotency_key, state, by)
 
 
-@answers.get("/aggregate", responses={**BAD_REQUEST})
+@answers.get("/aggregate", response_model=UsageAggregate, responses={**BAD_REQUEST})
 async def aggregate(
     state: Opened,
     service_id: ServiceName | None = None,
     start_date: Annotated[DateTime | None, Query(description="default: 30 days before the end")] = None,
     end_date: Annotated[DateTime | None, Query(description="default: now")] = None,
-) -> UsageAggregate:
+) -> Response:
     """Uses by day and reporting service, of every whole day that the span touches."""
     end = end_date or state.clock.now()
     start = start_date or end - AGGREGATED
@@ -140,7 +141,9 @@ async def aggregate(
     days = await state.usage_read_models.days(start.date(), end.date(), services)
     if len(days) > MOST_DAYS_OF_USE:
         raise _bad("query", "start_date", "the span has too much to tell, shorten it or name a service_id")
-    return UsageAggregate.of(start, end, days)
+    # Beside the event loop: ten thousand rows would hold up everybody else for a tenth of a second.
+    body = await asyncio.to_thread(lambda: UsageAggregate.of(start, end, days).model_dump_json())
+    return Response(body, media_type="application/json")
 
 
 @answers.get("/{key_id}/stats", responses={**BAD_REQUEST, **NOT_FOUND})
