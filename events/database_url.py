@@ -19,3 +19,9 @@ def _readable(url: str) -> str:
 
 
 DatabaseUrl = Annotated[str, AfterValidator(_readable)]
+
+
+def password_in(url: str) -> str | None:
+    """The password that stands in it, if one does."""
+    password = conninfo_to_dict(url).get("password")
+    return None if password is None else str(password)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import Field
 
@@ -38,6 +39,13 @@ class Topics(Settings):
     prefix: str = Field(default="", alias="KAFKA_TOPIC_PREFIX", pattern=r"^[a-zA-Z0-9._-]{0,100}$")
     replication_factor: int = Field(default=1, alias="KAFKA_REPLICATION_FACTOR", ge=1)
     min_insync_replicas: int = Field(default=1, alias="KAFKA_MIN_INSYNC_REPLICAS", ge=1)
+
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
+        yield from super().contradictions(values, given)
+        replicas, needed = values.get("KAFKA_REPLICATION_FACTOR"), values.get("KAFKA_MIN_INSYNC_REPLICAS")
+        if replicas is not None and needed is not None and needed > replicas:
+            yield "KAFKA_MIN_INSYNC_REPLICAS: more than KAFKA_REPLICATION_FACTOR: nothing could be appended"
 
     @property
     def lifecycle(self) -> Topic:

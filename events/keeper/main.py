@@ -32,6 +32,8 @@ def run_process(
             level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
         logging.getLogger("aiokafka").setLevel(logging.ERROR)
+        for warning in settings.misspelled(environment):
+            logging.getLogger(__name__).warning("%s", warning)
         asyncio.run(_until_stopped(run, settings))
     except SettingsError as error:
         return _refuse(name, "bad settings: " + "; ".join(error.problems))

@@ -33,6 +33,7 @@ from events.keeper.watched import KAFKA_SILENCE_SECONDS, PROBE_TIMEOUT_SECONDS, 
 from events.log import BulkLog
 from events.log_identity import check_log
 from events.projection import OUTAGES, Projection, ProjectionRunner
+from events.remembered import Remembered
 from events.together import run_all, run_together, until
 from events.topics import Topic
 from events.waiting import wait_for
@@ -74,6 +75,7 @@ class Keeper(WatchedProcess):
         self._kept = kept
         self._log = KafkaEventLog(settings, client_id=f"hokusai-auth {kept.schema.name}")
         self._runners = self._new_runners()
+        self._answers = Remembered(self._probe)
 
     async def _prepare(self, opened: AsyncExitStack) -> None:
         """Wait for Postgres and Kafka, whichever comes first, and see that both are ours."""
@@ -131,13 +133,13 @@ class Keeper(WatchedProcess):
     async def _checks(self) -> Mapping[str, bool]:
         silence_seconds = max(runner.silence_seconds for runner in self._runners)
         return {
-            "database": await self._probe(),
+            "database": await self._answers.get(),
             "kafka": silence_seconds < KAFKA_SILENCE_SECONDS,
             "log": self._watch.ours.is_set(),
         }
 
     async def _metrics_text(self) -> bytes:
-        await self._probe()
+        await self._answers.get()
         return self._metrics.text()
 
     async def _probe(self) -> bool:

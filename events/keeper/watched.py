@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from events.keeper.database import address, new_pool
 from events.keeper.log_watch import LogWatch
 from events.keeper.metrics import Metrics
-from events.keeper.operations import operations, serve
+from events.keeper.operations import bind, operations, serve
 from events.keeper.settings import KeeperSettings
 from events.together import run_together, until
 
@@ -35,10 +35,8 @@ class WatchedProcess(ABC):
         """Run until `stopping` is set. Raises `SettingsError` or `WrongLog` where it refuses to."""
         async with AsyncExitStack() as opened:
             app = operations(self._checks, self._metrics_text)
-            await run_together(
-                serve(app, self._settings.metrics_host, self._settings.metrics_port),
-                self._work(opened, stopping),
-            )
+            listener = bind("METRICS_PORT", self._settings.metrics_host, self._settings.metrics_port)
+            await run_together(serve(app, listener), self._work(opened, stopping))
 
     async def _work(self, opened: AsyncExitStack, stopping: asyncio.Event) -> None:
         await run_together(self._prepare(opened), until(stopping))

@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from events.errors import LogUnavailable, SettingsError, WrongLog
+from events.keeper.operations import bind, serve
 from events.log_identity import check_log
 from events.waiting import wait_for
 from services.api.app import create_app
@@ -31,12 +33,17 @@ from services.api.http.connections import (
     raise_descriptor_limit,
 )
 from services.api.http.protocol import LimitedHttpProtocol
+from services.api.http.tls import ServerTls
 from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 6
+#: Probes and scrapers are few; their connections come out of the descriptors that are kept back.
+OPERATIONS_LIMITS = ConnectionLimits(connections=128)
+#: uvicorn has no setting for the limit that it sets.
+LOOP = "services.api.http.tls:HandshakeLimitingLoop"
 FAILED = 1
 REFUSED = 2
 
@@ -48,8 +55,11 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        settings = ApiSettings.from_environment(environment)
+        settings = _read_settings(environment, port)
         _configure_logging(settings)
+        for warning in settings.misspelled(environment):
+            logger.warning("%s", warning)
+        operations = _bind_operations(settings)
         asyncio.run(_refuse_another_log(settings))
     except SettingsError as error:
         return _refuse("bad settings: " + "; ".join(error.problems))
@@ -59,7 +69,7 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
         return 0
     limits = _connection_limits(settings)
     with tempfile.TemporaryDirectory(prefix="hokusai-node-") as folder:
-        return _serve(settings, limits, Path(folder), host, port, workers)
+        return _serve(settings, limits, Path(folder), host, port, workers, operations)
 
 
 def server_options(limits: ConnectionLimits = DEFAULT_LIMITS) -> dict[str, Any]:
@@ -96,15 +106,24 @@ def _connection_limits(settings: ApiSettings) -> ConnectionLimits:
 
 
 def _serve(
-    settings: ApiSettings, limits: ConnectionLimits, folder: Path, host: str, port: int, workers: int
+    settings: ApiSettings,
+    limits: ConnectionLimits,
+    folder: Path,
+    host: str,
+    port: int,
+    workers: int,
+    operations: socket.socket | None,
 ) -> int:
+    tls = None if settings.tls is None else ServerTls(settings.tls)
     config = uvicorn.Config(
-        functools.partial(_worker, settings, folder),
+        functools.partial(_worker, settings, folder, operations, tls),
         factory=True,
         host=host,
         port=port,
         workers=workers,
         **server_options(limits),
+        loop=LOOP,
+        ssl_context_factory=None if tls is None else tls.context,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = uvicorn.Server(config)
@@ -117,16 +136,56 @@ def _serve(
             return STARTUP_FAILURE
         # A lifespan that ends with an error is that of a worker that stopped because it could not go on.
         return FAILED if server.lifespan.shutdown_failed else 0
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor = _Supervisor(config, sockets=[config.bind_socket()])
     supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     return STARTUP_FAILURE if failed else 0
 
 
-def _worker(settings: ApiSettings, folder: Path) -> ASGIApp:
-    """The application of one worker; where there are several, each is a process of its own."""
+class _Supervisor(Multiprocess):
+    def handle_hup(self) -> None:
+        """Workers renew their certificate. Without TLS there is nothing to renew: they are made anew."""
+        if not self.config.is_ssl:
+            super().handle_hup()
+            return
+        for process in self.processes:
+            # One that still starts has no handler yet and reads the newest files anyway.
+            if process.pid is not None and process.is_ready():
+                os.kill(process.pid, signal.SIGHUP)
+
+
+def _worker(
+    settings: ApiSettings, folder: Path, operations: socket.socket | None, tls: ServerTls | None
+) -> ASGIApp:
+    """The application of one worker; where there are several, each is a process of its own.
+
+    All of them answer on the same two sockets: whichever dies, the others go on.
+    """
     _configure_logging(settings)
-    return create_app(settings, folder)
+    serve_operations = None
+    if operations is not None:
+        options = server_options(OPERATIONS_LIMITS)
+        serve_operations = functools.partial(serve, listener=operations, **options)
+    return create_app(settings, folder, serve_operations, tls)
+
+
+def _read_settings(environment: Mapping[str, str], port: int) -> ApiSettings:
+    """Raises `SettingsError` with all that is wrong."""
+    clash = ["OPERATIONS_PORT: the api itself listens there (--port)"]
+    try:
+        settings = ApiSettings.from_environment(environment)
+    except SettingsError as error:
+        more = clash if environment.get("OPERATIONS_PORT") == str(port) else []
+        raise SettingsError([*error.problems, *more]) from None
+    if settings.operations_port == port:
+        raise SettingsError(clash)
+    return settings
+
+
+def _bind_operations(settings: ApiSettings) -> socket.socket | None:
+    if settings.operations_port is None:
+        return None
+    return bind("OPERATIONS_PORT", settings.operations_host, settings.operations_port)
 
 
 def _configure_logging(settings: ApiSettings) -> None:

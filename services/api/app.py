@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 
 from events.clock import Clock
 from events.errors import LogUnavailable, WrongLog
+from events.keeper.operations import operations as operations_app
+from events.remembered import Remembered
 from events.together import run_together
 from events.waiting import wait_for
 from services.api import node_windows, openapi
@@ -33,8 +35,9 @@ from services.api.http import error_handlers
 from services.api.http.bearer_tokens import BearerTokens
 from services.api.http.client_address import ClientAddress
 from services.api.http.middleware import HttpMiddleware
+from services.api.http.tls import ServerTls
 from services.api.key_material import Fingerprints
-from services.api.metrics import COUNTERS, Metrics
+from services.api.metrics import COUNTERS, Metrics, exposition
 from services.api.newcomers import Newcomers
 from services.api.node import Node
 from services.api.node_clock import node_offset
@@ -43,6 +46,8 @@ from services.api.ports import Ports, ReadModels, kafka_and_postgres
 from services.api.rate_windows import RateWindows, Window
 from services.api.recognition import Recognition
 from services.api.routes import keys, operations, usage
+from services.api.routes.docs import add_docs
+from services.api.routes.operations import OperationsInFront
 from services.api.routes.validation import ValidationRoute
 from services.api.settings import ApiSettings
 from services.api.state import State
@@ -59,14 +64,32 @@ EXHAUSTION_PAUSE_SECONDS = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def create_app(settings: ApiSettings, node_folder: Path) -> ASGIApp:
-    """The application of one worker. The workers of one node, and they alone, share `node_folder`."""
-    return assemble(
-        settings, node_folder, kafka_and_postgres(settings), Clock(offset=node_offset(node_folder))
-    )
+#: Serves an application until it is cancelled.
+Serve = Callable[[ASGIApp], Coroutine[Any, Any, None]]
 
 
-def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Clock) -> ASGIApp:
+def create_app(
+    settings: ApiSettings,
+    node_folder: Path,
+    serve_operations: Serve | None = None,
+    tls: ServerTls | None = None,
+) -> ASGIApp:
+    """The application of one worker. The workers of one node, and they alone, share `node_folder`.
+
+    `serve_operations` is given where operations have a port of their own, `tls` where the server has one.
+    """
+    clock = Clock(offset=node_offset(node_folder))
+    return assemble(settings, node_folder, kafka_and_postgres(settings), clock, serve_operations, tls)
+
+
+def assemble(
+    settings: ApiSettings,
+    node_folder: Path,
+    ports: Ports,
+    clock: Clock,
+    serve_operations: Serve | None = None,
+    tls: ServerTls | None = None,
+) -> ASGIApp:
     """The same over any ports: every part of a worker, and how it lives."""
     topic = settings.lifecycle
     metrics = Metrics()
@@ -97,13 +120,19 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     counters = settings.rate_counters.name
     counted_here = WindowPublisher(windows, due, ports.log, counters, clock, metrics, neighbours)
     counted_elsewhere = WindowFollower(ports.counters, windows, ports.windows, clock, metrics)
+
+    async def metrics_text() -> bytes:
+        return exposition(node, clock)
+
     state = State(
         BearerTokens(settings.admin_tokens),
         clock,
         commands,
         follower,
         health,
+        Remembered(health.checks),
         metrics,
+        Remembered(metrics_text),
         node,
         ports.read_models,
         None if settings.usage_tokens is None else BearerTokens(settings.usage_tokens),
@@ -118,6 +147,10 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         async with AsyncExitStack() as opened:
             opened.callback(hasher.close)
             _run(opened, _outlive_no_parent)
+            if serve_operations is not None:
+                _run(opened, functools.partial(serve_operations, beside))
+            if tls is not None:
+                _run(opened, tls.watch)
             with _ending_at_once():
                 await opened.enter_async_context(ports.opened())
                 await wait_for(kafka, health.confirm, (LogUnavailable,))
@@ -142,6 +175,8 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
         version=VERSION,
         description="May this API key pass? Creates, validates, rotates and revokes keys.",
         lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.api_docs == "on" else None,
+        docs_url=None,
         redoc_url=None,
         # A redirect would be answered before the token is checked, to wherever the Host header says.
         redirect_slashes=False,
@@ -149,13 +184,23 @@ def assemble(settings: ApiSettings, node_folder: Path, ports: Ports, clock: Cloc
     api.include_router(keys.router)
     api.include_router(usage.answers)
     api.include_router(usage.reports)
-    api.include_router(operations.router)
+    api.include_router(operations.health_router)
+    if settings.operations_port is None:
+        api.include_router(operations.router)
+    if settings.api_docs == "on":
+        add_docs(api)
     error_handlers.register(api)
     api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
 
     recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
     validator = KeyValidator(directory, fingerprints, recognition, windows)
-    middleware = HttpMiddleware(api, metrics)
+
+    def is_healthy() -> bool:
+        return metrics.is_answering and not health.is_stale
+
+    beside = HttpMiddleware(operations_app(health.checks, metrics_text, is_healthy), metrics)
+    in_front = OperationsInFront(api, are_public=settings.operations_port is None)
+    middleware = HttpMiddleware(in_front, metrics)
     return ValidationRoute(
         middleware,
         validator,

@@ -113,6 +113,10 @@ class Metrics:
         """hokusai_api_workers: who sits is waited for by writers, but may still have to wait for Kafka."""
         self._numbers[_Single.IS_ANSWERING] = 1
 
+    @property
+    def is_answering(self) -> bool:
+        return self._numbers[_Single.IS_ANSWERING] == 1
+
     def directory(self, keys: int, parked: int, unverifiable: int) -> None:
         self._numbers[_Single.KEYS] = keys
         self._numbers[_Single.PARKED] = parked

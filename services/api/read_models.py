@@ -27,6 +27,7 @@ from services.api.schemas import ApiKeyInfo
 WAIT_SECONDS = 2.0
 #: For the wait and the query together.
 ANSWER_SECONDS = 4.0
+PROBE_SECONDS = 2.0
 POLL_SECONDS = 0.003
 SNAPSHOT_BATCH = 5000
 #: Of four connections.
@@ -73,9 +74,15 @@ class PostgresReadModels:
                 "row_factory": dict_row,
                 "autocommit": True,
                 "connect_timeout": 3,
+                # A query whose answer is lost on the way ends within half a minute, and frees its connection.
+                "tcp_user_timeout": 30_000,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 4,
                 "options": "-c statement_timeout=10000 -c default_transaction_read_only=on",
             },
         )
+        self._probe: asyncio.Task[LogIdentity | None] | None = None
 
     async def open(self) -> None:
         await self._pool.open(wait=False)
@@ -84,12 +91,19 @@ class PostgresReadModels:
         await self._pool.close(timeout=2)
 
     async def is_reachable(self) -> bool:
-        """Whether Postgres answers, and has the views."""
-        try:
-            await self.known_log()
-        except ReadModelUnavailable:
+        """Whether Postgres answers within two seconds, and has the views.
+
+        One question is under way at most: each that a silent server does not answer holds a connection.
+        """
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._known_log())
+        await asyncio.wait({self._probe}, timeout=PROBE_SECONDS)
+        if not self._probe.done():
             return False
-        return True
+        failure = self._probe.exception()
+        if failure is not None and not isinstance(failure, ReadModelUnavailable):
+            raise failure
+        return failure is None
 
     async def known_log(self) -> LogIdentity | None:
         """The log that the read models were built from, or None where nothing was built yet."""

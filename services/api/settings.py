@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import string
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from events.database_url import DatabaseUrl
+from events.database_url import DatabaseUrl, password_in
+from events.errors import SettingsError
 from events.topics import LogSettings
+from services.api.follower import ASK_SECONDS
 from services.api.http.client_address import is_everybody
 from services.api.http.connections import DEFAULT_LIMITS
+from services.api.http.tls import TlsFiles
 from services.api.key_material import Pepper
 from services.api.validation.addresses import parse_networks
 
@@ -66,6 +70,9 @@ def _distinct(peppers: tuple[Pepper, ...]) -> tuple[Pepper, ...]:
     return peppers
 
 
+_TLS_FIELDS = {"tls_certfile", "tls_keyfile", "tls_keyfile_password", "tls_client_cafile"}
+
+
 class ApiSettings(LogSettings):
     """Settings of `hokusai-auth api`: its own, the log's and the topics', so that all are checked at once."""
 
@@ -82,8 +89,10 @@ class ApiSettings(LogSettings):
         BeforeValidator(_split),
         AfterValidator(_distinct),
     ] = Field(alias="KEY_PEPPERS", repr=False)
-    bcrypt_rounds: int = Field(default=12, alias="BCRYPT_ROUNDS", ge=4, le=16)
-    max_staleness_seconds: float = Field(default=300, alias="MAX_STALENESS_SECONDS", gt=0)
+    #: Readers refuse a key whose hash costs more than 14 rounds.
+    bcrypt_rounds: int = Field(default=12, alias="BCRYPT_ROUNDS", ge=4, le=14)
+    #: The log is asked every second where it ends, and takes a moment to answer.
+    max_staleness_seconds: float = Field(default=300, alias="MAX_STALENESS_SECONDS", ge=2 * ASK_SECONDS)
     trusted_proxies: Annotated[
         tuple[Annotated[str, AfterValidator(_check_proxy)], ...], BeforeValidator(_split)
     ] = Field(default=(), alias="TRUSTED_PROXIES")
@@ -98,4 +107,65 @@ class ApiSettings(LogSettings):
     request_body_seconds: float = Field(
         default=DEFAULT_LIMITS.body_seconds, alias="REQUEST_BODY_SECONDS", gt=0, le=600
     )
+    api_docs: Literal["on", "off"] = Field(default="on", alias="API_DOCS")
+    operations_host: str = Field(default="127.0.0.1", alias="OPERATIONS_HOST", min_length=1)
+    #: Where it is set, /metrics and /ready are answered there alone.
+    operations_port: int | None = Field(default=None, alias="OPERATIONS_PORT", ge=1, le=65535)
+    tls_certfile: str | None = Field(default=None, alias="TLS_CERTFILE")
+    tls_keyfile: str | None = Field(default=None, alias="TLS_KEYFILE")
+    tls_keyfile_password: SecretStr | None = Field(default=None, alias="TLS_KEYFILE_PASSWORD")
+    tls_client_cafile: str | None = Field(default=None, alias="TLS_CLIENT_CAFILE")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """What to serve HTTPS with; None: HTTP."""
+        if self.tls_certfile is None:
+            return None
+        return _tls_files(self.model_dump(by_alias=True, include=_TLS_FIELDS))
+
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
+        yield from super().contradictions(values, given)
+        yield from _shared_secrets(values)
+        if "OPERATIONS_HOST" in given and "OPERATIONS_PORT" not in given:
+            yield "OPERATIONS_HOST: not used without OPERATIONS_PORT"
+        if "TLS_CERTFILE" in given:
+            yield from _tls_problems(values)
+        elif useless := sorted(name for name in given if name.startswith("TLS_")):
+            yield f"{', '.join(useless)}: not used without TLS_CERTFILE"
+
+
+def _tls_files(values: Mapping[str, Any]) -> TlsFiles:
+    password = values["TLS_KEYFILE_PASSWORD"]
+    return TlsFiles(
+        values["TLS_CERTFILE"],
+        values["TLS_KEYFILE"],
+        None if password is None else password.get_secret_value(),
+        values["TLS_CLIENT_CAFILE"],
+    )
+
+
+def _tls_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        _tls_files(values).load()
+    except SettingsError as error:
+        yield from error.problems
+
+
+def _shared_secrets(values: Mapping[str, Any]) -> Iterator[str]:
+    """Whoever learns one of them would have the other; a token for admins and for reports is one token."""
+    holders: dict[str, list[str]] = {}
+    for name in ("ADMIN_TOKEN", "USAGE_TOKEN"):
+        for token in values.get(name) or ():
+            holders.setdefault(token, []).append(name)
+    for pepper in values.get("KEY_PEPPERS") or ():
+        holders.setdefault(pepper.secret, []).append("KEY_PEPPERS")
+    for name in ("KAFKA_SASL_PASSWORD", "TLS_KEYFILE_PASSWORD"):
+        if (password := values.get(name)) is not None and password.get_secret_value() in holders:
+            holders[password.get_secret_value()].append(name)
+    if (url := values.get("DATABASE_URL")) and (password := password_in(url)) in holders:
+        holders[password].append("DATABASE_URL")
+    for names in holders.values():
+        if len(names) > 1:
+            yield f"{' and '.join(dict.fromkeys(names))}: the same secret twice"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from events.clock import Clock
+from events.remembered import Remembered
 from services.api.commands import KeyCommands
 from services.api.directory import KeyDirectory
 from services.api.follower import Follower
@@ -25,7 +27,9 @@ class State:
     commands: KeyCommands
     follower: Follower
     health: Health
+    checks: Remembered[Mapping[str, bool]]
     metrics: Metrics
+    metrics_text: Remembered[bytes]
     node: Node
     read_models: ReadModels
     usage_tokens: BearerTokens | None

@@ -31,6 +31,7 @@ class Layout:
     servers: Sequence[ManagedProcess]
     services: Sequence[ManagedProcess]
     api_url: str
+    operations_url: str
     projector_url: str
     windows_url: str
     billing_url: str
@@ -42,6 +43,7 @@ class Layout:
     def stack(self, supervisor_pid: int, pids: Mapping[str, int]) -> Stack:
         return Stack(
             api_url=self.api_url,
+            operations_url=self.operations_url,
             projector_url=self.projector_url,
             windows_url=self.windows_url,
             billing_url=self.billing_url,
@@ -65,6 +67,8 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
         servers.append(kafka)
         ours["KAFKA_BOOTSTRAP_SERVERS"] = kafka.bootstrap_servers
         ours["KAFKA_SECURITY_PROTOCOL"] = "PLAINTEXT"
+        # What is meant for another broker is not used here, and a service refuses what it would not use.
+        ours |= {name: "" for name in environment if name.startswith(("KAFKA_SSL_", "KAFKA_SASL_"))}
     known = credentials(folder, environment)
     for_services = {
         **environment,
@@ -73,7 +77,11 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
         "KEY_PEPPERS": known.key_peppers,
         "METRICS_HOST": LOOPBACK,
     }
-    api_url = f"http://{LOOPBACK}:{port}"
+    api_url = f"{'https' if environment.get('TLS_CERTFILE') else 'http'}://{LOOPBACK}:{port}"
+    if environment.get("TLS_CLIENT_CAFILE") and not environment.get("OPERATIONS_PORT"):
+        # Whoever asks whether it is ready has no certificate to show.
+        for_services["OPERATIONS_PORT"] = str(*free_ports(1))
+    operations_url = _operations_url(for_services) or api_url
     api = _command("api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers))
     keepers = {
         "projector": _command("projector"),
@@ -86,7 +94,7 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
         folder=folder,
         servers=servers,
         services=[
-            Service("api", folder, api, for_services, f"{api_url}/ready"),
+            Service("api", folder, api, for_services, f"{operations_url}/ready"),
             *(
                 Service(
                     name,
@@ -99,6 +107,7 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
             ),
         ],
         api_url=api_url,
+        operations_url=operations_url,
         projector_url=urls["projector"],
         windows_url=urls["windows"],
         billing_url=urls["billing"],
@@ -107,6 +116,14 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
         admin_token=known.admin_token,
         environment=for_services,
     )
+
+
+def _operations_url(environment: Mapping[str, str]) -> str | None:
+    """Where the api is asked whether it is ready, when that is a port of its own; it is never HTTPS."""
+    port = environment.get("OPERATIONS_PORT")
+    host = environment.get("OPERATIONS_HOST") or LOOPBACK
+    reached = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}" if port else None
 
 
 def _command(*arguments: str) -> list[str]:

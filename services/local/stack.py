@@ -20,6 +20,8 @@ class Stack:
     """Where everything of a running stack is; `pids` by process name."""
 
     api_url: str
+    #: Where the api's /ready and /metrics are.
+    operations_url: str
     projector_url: str
     windows_url: str
     billing_url: str

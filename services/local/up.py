@@ -101,15 +101,23 @@ def _start_wave(wave: Sequence[ManagedProcess], supervisor: Supervisor, steps: S
 
 
 def _welcome(layout: Layout) -> str:
+    docs = f"{layout.api_url}/docs" if layout.environment.get("API_DOCS") != "off" else "switched off"
     return f"""
 API          {layout.api_url}
-API docs     {layout.api_url}/docs
+API docs     {docs}
 Admin token  {layout.admin_token}
 Data, logs   {layout.folder}
 
 Create a key:
 
-curl -sS -X POST {layout.api_url}/api/v1/keys -H 'Authorization: Bearer {layout.admin_token}' \
+{_curl(layout)} -X POST {layout.api_url}/api/v1/keys -H 'Authorization: Bearer {layout.admin_token}' \
 -H 'Content-Type: application/json' -d '{{"name": "my first key", "service_id": "prediction"}}'
 
 Ctrl-C stops everything; the data stays."""
+
+
+def _curl(layout: Layout) -> str:
+    """With TLS the certificate names the api as others know it, not as this machine's loopback."""
+    insecure = " --insecure" if layout.environment.get("TLS_CERTFILE") else ""
+    client = " --cert CERTIFICATE --key KEY" if layout.environment.get("TLS_CLIENT_CAFILE") else ""
+    return f"curl -sS{insecure}{client}"

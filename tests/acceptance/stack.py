@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Self, TypeVar
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from events.remembered import REMEMBER_SECONDS
 from events.settings import KafkaSettings
 from events.topics import Topics
 from services.local.errors import StartFailed
@@ -38,13 +40,15 @@ class StackService(Service):
         folder: Path,
         arguments: list[str],
         environment: Mapping[str, str],
-        port: int,
+        url: str,
+        operations_url: str,
         ready_path: str,
     ) -> None:
-        self.url = f"http://{LOOPBACK}:{port}"
-        self._http = plain_http(self.url)
+        self.url = url
+        self._operations = plain_http(operations_url)
+        self._scraped_at = -REMEMBER_SECONDS
         command = [sys.executable, "-m", "services.cli", *arguments]
-        super().__init__(name, folder, command, environment, f"{self.url}{ready_path}")
+        super().__init__(name, folder, command, environment, f"{operations_url}{ready_path}")
 
     def wait_exit(self) -> int:
         """The exit code, once it has ended by itself."""
@@ -65,8 +69,11 @@ class StackService(Service):
         )
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sample of that name, summed over all labels that are not named."""
-        text = self._http.get("/metrics").raise_for_status().text
+        """The sample of that name, summed over all labels that are not named, as it stands now."""
+        # What was told within a second would be told again.
+        time.sleep(max(0.0, self._scraped_at + REMEMBER_SECONDS - time.monotonic()))
+        text = self._operations.get("/metrics").raise_for_status().text
+        self._scraped_at = time.monotonic()
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)
@@ -81,7 +88,10 @@ class ApiNode(StackService):
     def __init__(self, name: str, folder: Path, workers: int, environment: Mapping[str, str]) -> None:
         (port,) = free_ports(1)
         arguments = ["api", "--host", LOOPBACK, "--port", str(port), "--workers", str(workers)]
-        super().__init__(name, folder, arguments, environment, port, "/health")
+        url = f"{'https' if 'TLS_CERTFILE' in environment else 'http'}://{LOOPBACK}:{port}"
+        own_port = environment.get("OPERATIONS_PORT")
+        operations_url = f"http://{LOOPBACK}:{own_port}" if own_port else url
+        super().__init__(name, folder, arguments, environment, url, operations_url, "/health")
         self.workers = workers
         self.client = ApiClient(self.url, ADMIN_TOKEN)
 
@@ -108,7 +118,8 @@ class Keeper(StackService):
     def __init__(self, name: str, folder: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
         (port,) = free_ports(1)
         environment = {**environment, "METRICS_PORT": str(port), "METRICS_HOST": LOOPBACK}
-        super().__init__(name, folder, arguments, environment, port, "/ready")
+        url = f"http://{LOOPBACK}:{port}"
+        super().__init__(name, folder, arguments, environment, url, url, "/ready")
 
 
 class Stack:

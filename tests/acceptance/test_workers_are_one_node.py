@@ -26,9 +26,8 @@ def test_metrics_are_those_of_all_workers_whoever_is_asked(node_of_four: ApiNode
     key = node_of_four.client.new_key()
     before = node_of_four.metric(VALIDATIONS, verdict="valid")
     validate_often(node_of_four, key, 100)
-    scraped = {node_of_four.metric(VALIDATIONS, verdict="valid") for _ in range(20)}
-    assert scraped == {before + 100}
-    assert {node_of_four.metric("hokusai_api_workers") for _ in range(20)} == {WORKERS}
+    assert {node_of_four.metric(VALIDATIONS, verdict="valid") for _ in range(8)} == {before + 100}
+    assert {node_of_four.metric("hokusai_api_workers") for _ in range(8)} == {WORKERS}
 
 
 def test_a_killed_worker_is_replaced_and_its_counts_stay(stack: Stack) -> None:

@@ -50,7 +50,7 @@ async def test_postgres_stopped_and_back_it_catches_up_by_itself(
         own_postgres.stop()
         await world.append(lives(30))
         await eventually(lambda: process.says("waiting for Postgres, to apply"), "a word about Postgres")
-        assert not process.is_ready()
+        await eventually(lambda: not process.is_ready(), "it to be not ready")
         own_postgres.start()
         await asyncio.to_thread(own_postgres.wait_ready)
         await world.caught_up(60)

@@ -59,7 +59,7 @@ async def test_a_log_that_turns_wrong_stops_projecting_until_it_is_repaired(worl
     await eventually(lambda: len(process.samples("projector_lag_records")) == 3 * 12, "all partitions")
     await _set_retention(world, WEEK_MS)
     await eventually(lambda: process.says("stopped projecting"), "it to notice")
-    assert not process.is_ready()
+    await eventually(lambda: not process.is_ready(), "it to be not ready")
     assert process.metric("projector_log_is_ours") == 0
     await eventually(lambda: not process.samples("projector_lag_records"), "it to leave its partitions")
     await world.append(lives(30))

@@ -19,6 +19,7 @@ from events.keeper.schema import prepare_schema
 from events.keys import KeyEvent
 from events.log import Position, Record
 from events.projection import Projection, ProjectionRunner
+from events.remembered import REMEMBER_SECONDS
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
 from events.totals import HourlyTotals, HourlyUsage
@@ -43,6 +44,7 @@ class ProjectorProcess(Service):
     def __init__(self, name: str, folder: Path, environment: dict[str, str]) -> None:
         (port,) = free_ports(1)
         self.url = f"http://{LOOPBACK}:{port}"
+        self._scraped_at = -REMEMBER_SECONDS
         environment = {**environment, "METRICS_PORT": str(port)}
         super().__init__(
             name, folder, [sys.executable, "-m", "services.projector"], environment, f"{self.url}/ready"
@@ -53,9 +55,12 @@ class ProjectorProcess(Service):
         return sum(self.samples(name))
 
     def samples(self, name: str) -> Sequence[float]:
-        """Those of that name, one for each set of labels."""
+        """Those of that name, one for each set of labels, as they stand now."""
+        # What was told within a second would be told again.
+        time.sleep(max(0.0, self._scraped_at + REMEMBER_SECONDS - time.monotonic()))
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
+        self._scraped_at = time.monotonic()
         return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))]
 
     def says(self, text: str) -> bool:

@@ -49,6 +49,8 @@ class Surroundings:
     time: ManualTime
     state: State
     app: ASGIApp = field(repr=False)
+    #: What answers on the port of operations, where there is one.
+    operations: ASGIApp | None = field(repr=False)
 
     def client(self, *, admin: bool = True, peer: str = PEER) -> httpx.AsyncClient:
         """Somebody at that address, with the admin token or without."""
@@ -71,8 +73,13 @@ async def running(
     check_log: CheckLog | None = None,
     time: ManualTime | None = None,
     windows: MemoryWindows | None = None,
+    *,
+    is_stale: bool = False,
 ) -> AsyncIterator[Surroundings]:
-    """An api that has started, and stops at the end. Raises what keeps it from starting."""
+    """An api that has started, and stops at the end. Raises what keeps it from starting.
+
+    `is_stale`: it counts as out of touch with the log the moment it has started.
+    """
     time = time or ManualTime(NOW)
     log = log or MemoryLog(seconds=time.wall)
     appends, reader = UnsteadyLog(log), UnsteadyReader(log.reader(TOPIC))
@@ -80,6 +87,8 @@ async def running(
     read_models = read_models or MemoryReadModels(log, TOPIC)
     windows = windows or MemoryWindows(log)
     settings = ApiSettings.from_environment({**ENVIRONMENT, **(environment or {})})
+    if is_stale:
+        settings = settings.model_copy(update={"max_staleness_seconds": 1e-6})
     ports = Ports(
         appends,
         reader,
@@ -90,14 +99,30 @@ async def running(
         windows=windows,
         usage_read_models=MemoryUsageReadModels(log, settings),
     )
-    app = assemble(settings, made(folder), ports, time.clock())
+    beside: list[ASGIApp] = []
+
+    async def serve_operations(operations: ASGIApp) -> None:
+        beside.append(operations)
+        await asyncio.Event().wait()
+
+    serve = None if settings.operations_port is None else serve_operations
+    app = assemble(settings, made(folder), ports, time.clock(), serve)
     async with _lifespan(app) as state:
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "state": dict(state)}, receive, send)
 
         yield Surroundings(
-            log, appends, reader, counters, read_models, windows, time, state["hokusai"], with_state
+            log,
+            appends,
+            reader,
+            counters,
+            read_models,
+            windows,
+            time,
+            state["hokusai"],
+            with_state,
+            beside[0] if beside else None,
         )
 
 

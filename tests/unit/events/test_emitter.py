@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from events.settings import KafkaSettings
 from events.topics import Topics
 from events.usage import KeyUsed
 from tests.builders import CREATED_AT, fresh_id, some_usage
+from tests.certificates import Authority
 from tests.fakes import UnsteadyLog
 
 pytestmark = pytest.mark.anyio
@@ -287,14 +289,16 @@ async def test_no_task_outlives_it(world: World) -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_settings_that_cannot_work_are_told_at_once() -> None:
+async def test_settings_that_cannot_work_are_told_at_once(tmp_path: Path) -> None:
+    cafile = Authority(tmp_path).cafile
     kafka = KafkaSettings.from_environment(
         {
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
             "KAFKA_SECURITY_PROTOCOL": "SSL",
-            "KAFKA_SSL_CAFILE": "/nowhere",
+            "KAFKA_SSL_CAFILE": str(cafile),
         }
     )
+    cafile.unlink()
     with pytest.raises(SettingsError, match="KAFKA_SSL_CAFILE"):
         async with UsageEmitter(kafka, Topics(), source="s", actor="a"):
             pass

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from events.errors import SettingsError
 from events.settings import KafkaSettings, Settings
+from events.topics import Topics
+from tests.certificates import Authority
 
 BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "broker:9092"}
 PASSWORD = "correct-horse-battery"
@@ -94,7 +96,8 @@ def test_sasl_without_its_credentials_is_refused(protocol: str, given: dict[str,
 
 @pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
 def test_tls_checks_the_broker_s_certificate_and_name(protocol: str) -> None:
-    credentials = {"KAFKA_SASL_USERNAME": "api", "KAFKA_SASL_PASSWORD": PASSWORD}
+    sasl = {"KAFKA_SASL_USERNAME": "api", "KAFKA_SASL_PASSWORD": PASSWORD}
+    credentials = sasl if protocol == "SASL_SSL" else {}
     settings = KafkaSettings.from_environment({**BROKER, **credentials, "KAFKA_SECURITY_PROTOCOL": protocol})
     context = settings.client_options()["ssl_context"]
     assert isinstance(context, ssl.SSLContext)
@@ -117,6 +120,53 @@ def test_a_certificate_that_cannot_be_loaded_is_told_as_a_setting(
     if content is not None:
         file.write_text(content)
     given = dict.fromkeys(names, str(file))
-    settings = KafkaSettings.from_environment({**BROKER, "KAFKA_SECURITY_PROTOCOL": "SSL", **given})
-    with pytest.raises(SettingsError, match=names[0]):
+    (problem,) = problems({**BROKER, "KAFKA_SECURITY_PROTOCOL": "SSL", **given})
+    assert problem.startswith(names[0])
+    assert str(tmp_path) not in problem
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given", "named"),
+    [
+        ("PLAINTEXT", {"KAFKA_SSL_CAFILE": "ca.pem"}, "KAFKA_SSL_CAFILE: not used"),
+        (
+            "SASL_PLAINTEXT",
+            {"KAFKA_SSL_CERTFILE": "c", "KAFKA_SSL_KEYFILE": "k"},
+            "KAFKA_SSL_CERTFILE, KAFKA_SSL",
+        ),
+        ("PLAINTEXT", {"KAFKA_SASL_PASSWORD": PASSWORD}, "KAFKA_SASL_PASSWORD: not used"),
+        ("SSL", {"KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_MECHANISM: not used"),
+    ],
+)
+def test_credentials_that_the_protocol_would_pass_over_are_refused(
+    protocol: str, given: dict[str, str], named: str
+) -> None:
+    """Whoever sets them believes that the connection is protected."""
+    login = {"KAFKA_SASL_USERNAME": "api", "KAFKA_SASL_PASSWORD": PASSWORD}
+    needed = login if protocol.startswith("SASL") else {}
+    (problem,) = problems({**BROKER, **needed, **given, "KAFKA_SECURITY_PROTOCOL": protocol})
+    assert problem.startswith(named)
+    assert PASSWORD not in problem
+
+
+def test_more_replicas_in_step_than_there_are_is_refused() -> None:
+    replicas = {"KAFKA_REPLICATION_FACTOR": "3", "KAFKA_MIN_INSYNC_REPLICAS": "4"}
+    (problem,) = problems(replicas, Topics)
+    assert problem.startswith("KAFKA_MIN_INSYNC_REPLICAS: more than KAFKA_REPLICATION_FACTOR")
+    (problem,) = problems({**replicas, "KAFKA_REPLICATION_FACTOR": "many"}, Topics)
+    assert problem.startswith("KAFKA_REPLICATION_FACTOR: ")
+
+
+def test_settings_that_are_made_without_an_environment_must_agree_too() -> None:
+    with pytest.raises(ValueError, match="KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE go together"):
+        KafkaSettings(KAFKA_BOOTSTRAP_SERVERS="b:1", KAFKA_SECURITY_PROTOCOL="SSL", KAFKA_SSL_KEYFILE="k")
+
+
+def test_a_certificate_that_is_lost_later_is_told_as_a_setting(tmp_path: Path) -> None:
+    file = Authority(tmp_path).cafile
+    settings = KafkaSettings.from_environment(
+        {**BROKER, "KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": str(file)}
+    )
+    file.unlink()
+    with pytest.raises(SettingsError, match="KAFKA_SSL_CAFILE"):
         settings.client_options()

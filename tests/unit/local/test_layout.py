@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from events.settings import KafkaSettings
 from services.local.layout import lay_out
 
 OUTSIDE = {
@@ -41,8 +42,47 @@ def test_services_get_all_of_the_environment(tmp_path: Path) -> None:
 
 
 def test_our_kafka_is_reached_in_the_clear_whatever_is_set_for_another(tmp_path: Path) -> None:
-    layout = lay_out(8000, tmp_path, 1, {"KAFKA_SECURITY_PROTOCOL": "SSL"})
+    others = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SSL_CAFILE": "ca.pem",
+        "KAFKA_SASL_USERNAME": "api",
+    }
+    layout = lay_out(8000, tmp_path, 1, others)
     assert layout.environment["KAFKA_SECURITY_PROTOCOL"] == "PLAINTEXT"
+    # A service refuses settings that it would not use.
+    assert KafkaSettings.from_environment(layout.environment).security_protocol == "PLAINTEXT"
+
+
+def test_with_a_certificate_the_api_is_https(tmp_path: Path) -> None:
+    layout = lay_out(8000, tmp_path, 1, {**OUTSIDE, "TLS_CERTFILE": "server.pem"})
+    assert layout.api_url == layout.operations_url == "https://127.0.0.1:8000"
+
+
+def test_where_callers_need_certificates_it_is_asked_on_another_port_whether_it_is_ready(
+    tmp_path: Path,
+) -> None:
+    tls = {"TLS_CERTFILE": "server.pem", "TLS_CLIENT_CAFILE": "ca.pem"}
+    layout = lay_out(8000, tmp_path, 1, {**OUTSIDE, **tls})
+    port = layout.environment["OPERATIONS_PORT"]
+    assert layout.api_url == "https://127.0.0.1:8000"
+    assert layout.operations_url == f"http://127.0.0.1:{port}" != "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("fd00::1", "[fd00::1]"),
+    ],
+)
+def test_operations_are_where_the_environment_says(tmp_path: Path, host: str, reached: str) -> None:
+    given = {"OPERATIONS_PORT": "9100", "OPERATIONS_HOST": host, "TLS_CERTFILE": "server.pem"}
+    layout = lay_out(8000, tmp_path, 1, {**OUTSIDE, **given})
+    assert layout.operations_url == f"http://{reached}:9100"
+    assert layout.api_url == "https://127.0.0.1:8000"
 
 
 def test_secrets_are_not_shown_by_accident(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from services.local.stack import Stack, remove_stack, write_stack
 
 STACK = Stack(
     api_url="http://127.0.0.1:8000",
+    operations_url="http://127.0.0.1:8000",
     projector_url="http://127.0.0.1:9101",
     windows_url="http://127.0.0.1:9103",
     billing_url="http://127.0.0.1:9102",
@@ -23,6 +24,7 @@ def test_it_tells_where_everything_is_to_its_owner(tmp_path: Path) -> None:
     written = tmp_path / "stack.json"
     assert json.loads(written.read_text()) == {
         "api_url": "http://127.0.0.1:8000",
+        "operations_url": "http://127.0.0.1:8000",
         "projector_url": "http://127.0.0.1:9101",
         "windows_url": "http://127.0.0.1:9103",
         "billing_url": "http://127.0.0.1:9102",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from events.clock import Clock
+from services.api import app
+from services.api.metrics import exposition
+from services.api.node import Node
 from tests.unit.api.running import Surroundings, running
 
 pytestmark = pytest.mark.anyio
-
-#: Older than this is any worker, the moment it has started.
-AT_ONCE = {"MAX_STALENESS_SECONDS": "0.000001"}
 
 
 class TestHealth:
@@ -27,7 +30,7 @@ class TestHealth:
         assert (await anyone.get("/health")).status_code == 200
 
     async def test_503_when_out_of_touch_with_the_log(self, tmp_path: Path) -> None:
-        async with running(tmp_path, AT_ONCE) as api, api.client(admin=False) as anyone:
+        async with running(tmp_path, is_stale=True) as api, api.client(admin=False) as anyone:
             answer = await anyone.get("/health")
 
             assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
@@ -55,7 +58,7 @@ class TestReady:
         }
 
     async def test_503_when_out_of_touch_with_the_log(self, tmp_path: Path) -> None:
-        async with running(tmp_path, AT_ONCE) as api, api.client(admin=False) as anyone:
+        async with running(tmp_path, is_stale=True) as api, api.client(admin=False) as anyone:
             answer = await anyone.get("/ready")
 
             assert answer.status_code == 503
@@ -109,6 +112,81 @@ class TestMetrics:
 
         assert 'hokusai_api_answers_total{status="4xx"} 2.0' in text
         assert 'hokusai_api_answers_total{status="2xx"} 1.0' in text
+
+
+class TestManyAtOnce:
+    """They are public and cost something: what was found within a second is told to all."""
+
+    async def test_ready_asks_the_database_once(self, api: Surroundings, anyone: httpx.AsyncClient) -> None:
+        asked, silent = [], asyncio.Event()
+
+        async def ask() -> bool:
+            asked.append(1)
+            await silent.wait()
+            return True
+
+        api.read_models.is_reachable = ask  # type: ignore[method-assign]
+        waiting = [asyncio.create_task(anyone.get("/ready")) for _ in range(500)]
+        while not asked:
+            await asyncio.sleep(0)
+        silent.set()
+
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+        assert (await anyone.get("/ready")).status_code == 200
+        assert len(asked) == 1
+
+    async def test_metrics_are_summed_up_once(
+        self, anyone: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = []
+
+        def counted(node: Node, clock: Clock) -> bytes:
+            made.append(1)
+            return exposition(node, clock)
+
+        monkeypatch.setattr(app, "exposition", counted)
+        answers = [await anyone.get("/metrics") for _ in range(100)]
+
+        assert len({answer.content for answer in answers}) == 1
+        # A slow machine may take more than a second for a hundred.
+        assert len(made) < 10
+
+
+class TestOnAPortOfTheirOwn:
+    @pytest.fixture
+    async def api(self, tmp_path: Path) -> AsyncIterator[Surroundings]:
+        async with running(tmp_path, {"OPERATIONS_PORT": "9100"}) as api:
+            yield api
+
+    async def test_the_public_port_has_health_alone(self, anyone: httpx.AsyncClient) -> None:
+        assert (await anyone.get("/health")).status_code == 200
+        for path in ("/ready", "/metrics"):
+            assert (await anyone.get(path)).status_code == 404
+            assert (await anyone.post(path)).status_code == 404
+        described = (await anyone.get("/openapi.json")).json()["paths"]
+        assert "/health" in described
+        assert described.keys().isdisjoint({"/ready", "/metrics"})
+
+    async def test_the_other_has_all_three_and_nothing_else(self, api: Surroundings) -> None:
+        assert api.operations is not None
+        transport = httpx.ASGITransport(api.operations)
+        async with httpx.AsyncClient(transport=transport, base_url="http://operations") as client:
+            for path in ("/health", "/ready", "/metrics"):
+                answer = await client.get(path)
+                assert answer.status_code == 200, path
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert (await client.head(path)).status_code == 200
+            assert "hokusai_api_workers 1.0" in (await client.get("/metrics")).text
+            for path in ("/docs", "/openapi.json", "/api/v1/keys", "/api/v1/keys/validate"):
+                assert (await client.get(path)).status_code == 404
+
+    async def test_health_is_503_when_out_of_touch_with_the_log(self, tmp_path: Path) -> None:
+        async with running(tmp_path, {"OPERATIONS_PORT": "9100"}, is_stale=True) as api:
+            assert api.operations is not None
+            transport = httpx.ASGITransport(api.operations)
+            async with httpx.AsyncClient(transport=transport, base_url="http://operations") as client:
+                answer = await client.get("/health")
+                assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
 
 
 class TestElsewhere:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from events.errors import SettingsError
 from events.keeper.metrics import Metrics
-from events.keeper.operations import operations, serve
+from events.keeper.operations import bind, operations, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -57,13 +57,13 @@ async def test_metrics_are_prometheus_text() -> None:
 
 async def test_a_port_that_is_taken_is_refused_by_name() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SettingsError, match="METRICS_PORT"):
-        await serve(_app({}), "127.0.0.1", taken.getsockname()[1])
+        bind("METRICS_PORT", "127.0.0.1", taken.getsockname()[1])
 
 
 async def test_cancelled_it_stops_listening() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    serving = asyncio.create_task(serve(_app({}), "127.0.0.1", port))
+    listener = bind("METRICS_PORT", "127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    serving = asyncio.create_task(serve(_app({}), listener))
     async with httpx.AsyncClient() as client:
         while not await _answers(client, port):
             await asyncio.sleep(0.01)

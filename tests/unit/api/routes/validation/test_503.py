@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 class Test503:
     async def test_out_of_touch_with_the_log_for_too_long(self, tmp_path: Path) -> None:
-        async with running(tmp_path, {"MAX_STALENESS_SECONDS": "0.000001"}) as api, api.client() as admin:
+        async with running(tmp_path, is_stale=True) as api, api.client() as admin:
             key = await a_key(admin)
             for headers in (bearer(key), bearer("garbage")):
                 answer = await admin.post(VALIDATE, headers=headers)
