@@ -114,9 +114,7 @@ class PostgresUsageReadModels:
             rows: list[dict[str, Any]] = []
             while batch := await cursor.fetchmany(ROWS_AT_ONCE):
                 rows += batch
-                await asyncio.sleep(
-                    0
-                )  # making objects of ten thousand rows takes longer than others may wait
+                await asyncio.sleep(0)  # ten thousand rows take longer than others may wait
         if not rows[0]["is_filled"]:
             raise ReadModelUnavailable("The read model is being rebuilt, try again")
         return [row for row in rows if row["requests"] is not None]
