@@ -6,16 +6,18 @@ of workers that died included, so a restart never makes a counter fall.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum, auto
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from events.clock import Clock, boottime
+from services.api import latency
 from services.api.errors import KeyNotFound, OutcomeUnknown, UsageUnconfirmed, WriteConflict
 from services.api.node import Node, Seat
 from services.api.verdict import Verdict
@@ -38,6 +40,7 @@ class _Single(IntEnum):
 
     FRESH_AT_MICROSECONDS = 0
     IS_ANSWERING = auto()
+    PID = auto()
     KEYS = auto()
     PARKED = auto()
     UNVERIFIABLE = auto()
@@ -58,7 +61,8 @@ GAUGES = _Single.EVENTS_APPLIED
 VERDICTS_AT = len(_Single)
 COMMANDS_AT = VERDICTS_AT + len(Verdict)
 ANSWERS_AT = COMMANDS_AT + len(COMMANDS) * len(COMMAND_RESULTS)
-COUNTERS = ANSWERS_AT + len(STATUS_CLASSES)
+LATENCY_AT = ANSWERS_AT + len(STATUS_CLASSES)
+COUNTERS = LATENCY_AT + len(latency.ROUTES) * latency.NUMBERS
 
 
 class Metrics:
@@ -74,6 +78,7 @@ class Metrics:
         for place, number in enumerate(self._numbers):
             kept = 0 if place < GAUGES else seat.counters[place]
             seat.counters[place] = kept + number
+        seat.counters[_Single.PID] = os.getpid()
         self._numbers = seat.counters
 
     def validation(self, verdict: Verdict) -> None:
@@ -81,6 +86,14 @@ class Metrics:
         numbers = self._numbers
         numbers[VERDICTS_AT + verdict.index] += 1
         numbers[ANSWERS_AT - 1 + verdict.status // 100] += 1
+
+    def took(self, route: int, seconds: float) -> None:
+        """hokusai_http_request_seconds, of one of `latency.ROUTES`"""
+        microseconds = int(seconds * 1_000_000)
+        at = LATENCY_AT + route * latency.NUMBERS
+        numbers = self._numbers
+        numbers[at + latency.bucket_of(microseconds)] += 1
+        numbers[at + latency.BUCKETS] += microseconds
 
     def answer(self, status: int) -> None:
         """hokusai_api_answers_total"""
@@ -162,6 +175,8 @@ class NodeCollector(Collector):
         totals = [sum(seat.counters[place] for seat in seats) for place in range(COUNTERS)]
         yield from self._counters(totals)
         yield from self._gauges(living)
+        yield from self._latencies(totals)
+        yield from self._processes(living)
 
     def _counters(self, totals: Sequence[int]) -> Iterator[Metric]:
         validations = CounterMetricFamily(
@@ -184,7 +199,7 @@ class NodeCollector(Collector):
         answers = CounterMetricFamily(
             "hokusai_api_answers", "HTTP answers, by class of status.", labels=["status"]
         )
-        for status, total in zip(STATUS_CLASSES, totals[ANSWERS_AT:], strict=True):
+        for status, total in zip(STATUS_CLASSES, totals[ANSWERS_AT:LATENCY_AT], strict=True):
             answers.add_metric([status], total)
         yield answers
 
@@ -213,6 +228,32 @@ class NodeCollector(Collector):
             "How far the node's clock was put forward, by steps of the host's clock and by the log.",
             value=self._clock.raised_seconds,
         )
+
+    def _latencies(self, totals: Sequence[int]) -> Iterator[Metric]:
+        family = HistogramMetricFamily(
+            "hokusai_http_request_seconds",
+            "Time from the head of a request until its answer was handed over, by route.",
+            labels=["method", "route"],
+        )
+        for place, route in enumerate(latency.ROUTES):
+            at = LATENCY_AT + place * latency.NUMBERS
+            counts = totals[at : at + latency.BUCKETS]
+            sum_seconds = totals[at + latency.BUCKETS] / 1_000_000
+            family.add_metric(route, list(latency.cumulative(counts)), sum_seconds)
+        yield family
+
+    def _processes(self, living: Sequence[Seat]) -> Iterator[Metric]:
+        """What the system knows of each worker: memory, processor time, open files."""
+        families: dict[str, Metric] = {}
+        for seat in living:
+            pid = seat.counters[_Single.PID]
+            for found in _process(pid).collect():
+                family = Metric(found.name, found.documentation, found.type)
+                for sample in found.samples:
+                    families.setdefault(found.name, family).add_sample(
+                        sample.name, {"worker": str(pid)}, sample.value
+                    )
+        yield from families.values()
 
     def _gauges(self, living: Sequence[Seat]) -> Iterator[Metric]:
         fresh_at = min((seat.counters[_Single.FRESH_AT_MICROSECONDS] for seat in living), default=0)
@@ -245,6 +286,10 @@ class NodeCollector(Collector):
         ):
             largest = max((seat.counters[place] for seat in living), default=0)
             yield GaugeMetricFamily(f"hokusai_api_{name}", meaning, value=largest)
+
+
+def _process(pid: int) -> Collector:
+    return ProcessCollector(namespace="hokusai", pid=lambda: pid, registry=None)
 
 
 def exposition(node: Node, clock: Clock) -> bytes:
