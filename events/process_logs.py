@@ -26,9 +26,14 @@ class LoggingSettings(Settings):
 def configure_logging(settings: LoggingSettings) -> None:
     """Log to stderr, everything in one form: our own lines, and those of uvicorn and the drivers."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_JsonLines() if settings.log_format == "json" else _TextLines())
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    handler.setFormatter(formatter(settings))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
+
+
+def formatter(settings: LoggingSettings) -> logging.Formatter:
+    """What makes lines of records."""
+    return _JsonLines() if settings.log_format == "json" else _TextLines()
 
 
 class _TextLines(logging.Formatter):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from events.errors import SettingsError, TopicMismatch, WrongLog, WrongSchema
 from events.keeper.settings import KeeperSettings
+from events.process_logs import configure_logging
 
 FAILED = 1
 REFUSED = 2
@@ -28,10 +29,7 @@ def run_process(
     """
     try:
         settings = settings_type.from_environment(environment)
-        logging.basicConfig(
-            level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        logging.getLogger("aiokafka").setLevel(logging.ERROR)
+        configure_logging(settings)
         for warning in settings.misspelled(environment):
             logging.getLogger(__name__).warning("%s", warning)
         asyncio.run(_until_stopped(run, settings))

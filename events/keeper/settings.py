@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from events.database_url import DatabaseUrl
+from events.process_logs import LoggingSettings
 from events.topics import LogSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -14,7 +15,7 @@ Group = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")]
 SessionSeconds = Annotated[float, Field(ge=1, le=300)]
 
 
-class KeeperSettings(LogSettings):
+class KeeperSettings(LogSettings, LoggingSettings):
     """Settings of a process that keeps a schema; a service adds its own, and names its group and port."""
 
     database_url: DatabaseUrl = Field(alias="DATABASE_URL", repr=False)
@@ -23,7 +24,6 @@ class KeeperSettings(LogSettings):
     group: Group = Field(description="processes that share the partitions among them")
     session_timeout_seconds: SessionSeconds = Field(description="how long a silent one keeps its partitions")
     log_check_seconds: float = Field(default=60.0, alias="LOG_CHECK_SECONDS", gt=0)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
 
     def group_id(self, projection: str) -> str:
         """The consumer group of a projection, apart from those of other prefixes."""

@@ -23,6 +23,7 @@ from uvicorn.supervisors import Multiprocess
 from events.errors import LogUnavailable, SettingsError, WrongLog
 from events.keeper.operations import bind, serve
 from events.log_identity import check_log
+from events.process_logs import configure_logging
 from events.waiting import wait_for
 from services.api.app import create_app
 from services.api.health import confirm_log
@@ -56,7 +57,7 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = _read_settings(environment, port)
-        _configure_logging(settings)
+        configure_logging(settings)
         for warning in settings.misspelled(environment):
             logger.warning("%s", warning)
         operations = _bind_operations(settings)
@@ -161,7 +162,7 @@ def _worker(
 
     All of them answer on the same two sockets: whichever dies, the others go on.
     """
-    _configure_logging(settings)
+    configure_logging(settings)
     serve_operations = None
     if operations is not None:
         options = server_options(OPERATIONS_LIMITS)
@@ -186,11 +187,6 @@ def _bind_operations(settings: ApiSettings) -> socket.socket | None:
     if settings.operations_port is None:
         return None
     return bind("OPERATIONS_PORT", settings.operations_host, settings.operations_port)
-
-
-def _configure_logging(settings: ApiSettings) -> None:
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
 async def _refuse_another_log(settings: ApiSettings) -> None:

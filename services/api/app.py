@@ -35,7 +35,9 @@ from services.api.http import error_handlers
 from services.api.http.bearer_tokens import BearerTokens
 from services.api.http.client_address import ClientAddress
 from services.api.http.middleware import HttpMiddleware
+from services.api.http.request_ids import RequestIds
 from services.api.http.tls import ServerTls
+from services.api.http.tracing import Traces, find_traces
 from services.api.key_material import Fingerprints
 from services.api.metrics import COUNTERS, Metrics, exposition
 from services.api.newcomers import Newcomers
@@ -79,7 +81,8 @@ def create_app(
     `serve_operations` is given where operations have a port of their own, `tls` where the server has one.
     """
     clock = Clock(offset=node_offset(node_folder))
-    return assemble(settings, node_folder, kafka_and_postgres(settings), clock, serve_operations, tls)
+    ports, traces = kafka_and_postgres(settings), find_traces(settings)
+    return assemble(settings, node_folder, ports, clock, serve_operations, tls, traces)
 
 
 def assemble(
@@ -89,6 +92,7 @@ def assemble(
     clock: Clock,
     serve_operations: Serve | None = None,
     tls: ServerTls | None = None,
+    traces: Traces | None = None,
 ) -> ASGIApp:
     """The same over any ports: every part of a worker, and how it lives."""
     topic = settings.lifecycle
@@ -101,8 +105,9 @@ def assemble(
     health = Health(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
     source = f"hokusai-auth/api/{uuid4()}"
     newcomers = Newcomers(ports.reader, follower, directory)
+    log = ports.log if traces is None else traces.of_appends(ports.log)
     commands = KeyCommands(
-        ports.log,
+        log,
         topic.name,
         follower,
         directory,
@@ -137,7 +142,7 @@ def assemble(
         ports.read_models,
         None if settings.usage_tokens is None else BearerTokens(settings.usage_tokens),
         directory,
-        UsageCommands(ports.log, settings.usage.name, newcomers, clock, source),
+        UsageCommands(log, settings.usage.name, newcomers, clock, source),
         ports.usage_read_models,
     )
 
@@ -146,6 +151,8 @@ def assemble(
         kafka = f"Kafka at {settings.bootstrap_servers}"
         async with AsyncExitStack() as opened:
             opened.callback(hasher.close)
+            if traces is not None:
+                opened.push_async_callback(traces.close)
             _run(opened, _outlive_no_parent)
             if serve_operations is not None:
                 _run(opened, functools.partial(serve_operations, beside))
@@ -200,8 +207,9 @@ def assemble(
 
     beside = HttpMiddleware(operations_app(health.checks, metrics_text, is_healthy), metrics)
     in_front = OperationsInFront(api, are_public=settings.operations_port is None)
-    middleware = HttpMiddleware(in_front, metrics)
-    return ValidationRoute(
+    request_ids = RequestIds()
+    middleware = HttpMiddleware(in_front, metrics, request_ids)
+    route = ValidationRoute(
         middleware,
         validator,
         windows,
@@ -209,7 +217,9 @@ def assemble(
         lambda: health.is_stale,
         metrics,
         ClientAddress(settings.trusted_proxies),
+        request_ids,
     )
+    return route if traces is None else traces.of_requests(route)
 
 
 async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int, int]:

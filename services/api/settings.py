@@ -10,11 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from events.database_url import DatabaseUrl, password_in
 from events.errors import SettingsError
+from events.process_logs import LoggingSettings
 from events.topics import LogSettings
 from services.api.follower import ASK_SECONDS
 from services.api.http.client_address import is_everybody
 from services.api.http.connections import DEFAULT_LIMITS
 from services.api.http.tls import TlsFiles
+from services.api.http.tracing import TraceSettings
 from services.api.key_material import Pepper
 from services.api.validation.addresses import parse_networks
 
@@ -73,7 +75,7 @@ def _distinct(peppers: tuple[Pepper, ...]) -> tuple[Pepper, ...]:
 _TLS_FIELDS = {"tls_certfile", "tls_keyfile", "tls_keyfile_password", "tls_client_cafile"}
 
 
-class ApiSettings(LogSettings):
+class ApiSettings(LogSettings, LoggingSettings, TraceSettings):
     """Settings of `hokusai-auth api`: its own, the log's and the topics', so that all are checked at once."""
 
     database_url: DatabaseUrl = Field(alias="DATABASE_URL", repr=False)
@@ -115,7 +117,6 @@ class ApiSettings(LogSettings):
     tls_keyfile: str | None = Field(default=None, alias="TLS_KEYFILE")
     tls_keyfile_password: SecretStr | None = Field(default=None, alias="TLS_KEYFILE_PASSWORD")
     tls_client_cafile: str | None = Field(default=None, alias="TLS_CLIENT_CAFILE")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
 
     @property
     def tls(self) -> TlsFiles | None:

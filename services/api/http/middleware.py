@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from events.process_logs import REQUEST_ID
 from services.api.exhaustion import is_exhaustion
+from services.api.http.request_ids import HEADER as REQUEST_ID_HEADER
+from services.api.http.request_ids import RequestIds, given_in
 from services.api.http.responses import Header
+from services.api.latency import place_of
 from services.api.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -55,9 +60,10 @@ class BodyTooLarge(Exception):
 class HttpMiddleware:
     """Wraps the application; the outermost layer, so that errors get their headers too."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, request_ids: RequestIds | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._request_ids = request_ids or RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,20 +73,24 @@ class HttpMiddleware:
             # The server knows that no body is to be sent; whatever answers GET need not know about HEAD.
             scope = {**scope, "method": "GET"}
         headers = DOCS_HEADERS if scope["path"] == DOCS_PATH else SECURITY_HEADERS
+        request_id = self._request_ids.of(given_in(scope["headers"]))
+        REQUEST_ID.set(request_id.decode())
         limit = _BodyLimit(receive)
-        has_started = False
+        has_started, status = False, 0
+        began = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal has_started
+            nonlocal has_started, status
             if message["type"] == "http.response.start":
-                has_started = True
+                has_started, status = True, message["status"]
                 own = list(message.get("headers", ()))
                 if all(name != b"cache-control" for name, _ in own):
                     own.append(NO_STORE)
-                message["headers"] = own + headers
-                self._metrics.answer(message["status"])
-                _log_access(scope, message["status"])
+                message["headers"] = [*own, (REQUEST_ID_HEADER, request_id), *headers]
+                self._metrics.answer(status)
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._note(scope, status, time.perf_counter() - began)
 
         async def send_unless_refused(message: Message) -> None:
             # The application may answer something else when reading the body fails.
@@ -102,6 +112,18 @@ class HttpMiddleware:
         if limit.is_exceeded and not has_started:
             await refuse(send_with_headers, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
 
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """In the metrics and in the log: by the template of the route, never by the path.
+
+        What stands in a path or query may be a key by mistake.
+        """
+        method, template = scope.get("method", ""), getattr(scope.get("route"), "path_format", "")
+        self._metrics.took(place_of(method, template), seconds)
+        if template.startswith(LOGGED_ROUTES):
+            milliseconds = round(seconds * 1000, 1)
+            facts = {"method": method, "route": template, "status": status, "duration_ms": milliseconds}
+            logger.info("%s %s %d %s ms", method, template, status, milliseconds, extra=facts)
+
 
 class _BodyLimit:
     """Counts what is received of a body, whatever length it claims."""
@@ -120,13 +142,6 @@ class _BodyLimit:
         if self.is_exceeded:
             raise BodyTooLarge
         return message
-
-
-def _log_access(scope: Scope, status: int) -> None:
-    """The template of the route, never the path: what stands in a path or query may be a key by mistake."""
-    template = getattr(scope.get("route"), "path_format", "")
-    if template.startswith(LOGGED_ROUTES):
-        logger.info("%s %s %d", scope["method"], template, status)
 
 
 def declared_length(scope: Scope) -> int:

@@ -19,6 +19,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from services.api.http.connections import DEFAULT_LIMITS, Connection, ConnectionLimits, make_room
 from services.api.http.middleware import ANSWER_HEADERS, MAX_BODY_BYTES
+from services.api.http.request_ids import HEADER as REQUEST_ID_HEADER
+from services.api.http.request_ids import RequestIds, given_in
 from services.api.http.responses import EXTENSION, Header, header_lines
 
 #: All of a request that is not body: request line, headers, the frames of chunks, trailers.
@@ -243,7 +245,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, detail: str, more: Sequence[Header] = ()) -> None:
         """Answer and hang up: where this message ends is not known, or not worth knowing."""
         self._is_refused = True
-        self._refusal = _refusal(status, detail, more)
+        name = RequestIds().of(given_in(self.headers or ()))
+        self._refusal = _refusal(status, detail, [*more, (REQUEST_ID_HEADER, name)])
         self._unparsed = b""
         self._stop_timer()
         is_in_body = self._is_reading and not self._is_in_head

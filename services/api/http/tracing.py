@@ -5,14 +5,17 @@ The standard `OTEL_*` variables configure it. Elsewhere nothing of this is impor
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events.log import EventLog, Position
+from events.settings import Settings
 from services.api.http.responses import EXTENSION
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "hokusai-auth"
+VALIDATE = "/api/v1/keys/validate"
+CLOSE_SECONDS = 2.0
 TRACEPARENT = "traceparent"
 
 
@@ -34,14 +39,26 @@ class Traces:
     def of_requests(self, app: ASGIApp) -> ASGIApp:
         return _TracedApp(app, self.tracer)
 
+    async def close(self) -> None:
+        """Export what is left, as far as that takes no longer than a worker has to stop."""
+        closing = asyncio.create_task(asyncio.to_thread(self.shut_down))
+        await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+
     def of_appends(self, log: EventLog) -> EventLog:
         return _TracedLog(log, self.tracer)
 
 
-def find_traces(environment: Mapping[str, str]) -> Traces | None:
-    """Ready to export, or None where `OTEL_TRACES_EXPORTER` asks for nothing or the SDK is not installed."""
-    exporter = environment.get("OTEL_TRACES_EXPORTER", "none")
-    if exporter == "none" or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+class TraceSettings(Settings):
+    """What decides whether anything is traced; the SDK itself reads the other `OTEL_*` variables."""
+
+    otel_exporter: Literal["none", "otlp", "console"] = Field(default="none", alias="OTEL_TRACES_EXPORTER")
+    otel_is_disabled: bool = Field(default=False, alias="OTEL_SDK_DISABLED")
+    otel_service_name: str = Field(default="hokusai-auth-api", alias="OTEL_SERVICE_NAME")
+
+
+def find_traces(settings: TraceSettings) -> Traces | None:
+    """Ready to export, or None where nothing is to be exported or the SDK is not installed."""
+    if settings.otel_exporter == "none" or settings.otel_is_disabled:
         return None
     try:
         from opentelemetry.sdk.resources import Resource
@@ -51,15 +68,14 @@ def find_traces(environment: Mapping[str, str]) -> Traces | None:
         logger.warning("OTEL_TRACES_EXPORTER is set, but nothing is traced: install hokusai-auth[otel]")
         return None
     spans: SpanExporter
-    if exporter == "console":
+    if settings.otel_exporter == "console":
         spans = ConsoleSpanExporter()
     else:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         spans = OTLPSpanExporter()
-    # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say wins; the sampler follows OTEL_TRACES_SAMPLER.
-    named = environment.get("OTEL_SERVICE_NAME", f"{NAME}-api")
-    provider = TracerProvider(resource=Resource.create({"service.name": named}))
+    # The sampler is what OTEL_TRACES_SAMPLER says, further attributes what OTEL_RESOURCE_ATTRIBUTES says.
+    provider = TracerProvider(resource=Resource.create({"service.name": settings.otel_service_name}))
     provider.add_span_processor(BatchSpanProcessor(spans))
     return traces_of(provider, provider.shutdown)
 
@@ -99,7 +115,11 @@ class _TracedApp:
             async def noting_status(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                    template = getattr(scope.get("route"), "path_format", None) or scope.get("template")
+                    template = (
+                        VALIDATE
+                        if scope["path"] == VALIDATE
+                        else getattr(scope.get("route"), "path_format", None)
+                    )
                     span.set_attribute("http.response.status_code", status)
                     if template is not None:
                         span.set_attribute("http.route", template)
@@ -141,3 +161,9 @@ class _TracedLog:
             position = await self._log.append(topic, key, value, [*headers, *trace])
             span.set_attribute("messaging.kafka.offset", position.offset)
             return position
+
+
+def _template(scope: Scope) -> str | None:
+    if scope["path"] == VALIDATE:
+        return VALIDATE
+    return getattr(scope.get("route"), "path_format", None)

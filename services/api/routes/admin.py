@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope
 
+from events.process_logs import REQUEST_ID
 from services.api.commands import Requester
 from services.api.errors import KeyNotFound
 from services.api.http.bearer_tokens import BearerTokens
@@ -20,7 +20,6 @@ from services.api.state import State
 from services.api.verdict import Verdict
 
 ACTOR = "admin"
-_CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class StrictRequest(Request):
@@ -67,16 +66,9 @@ class AdminRoute(GuardedRoute):
         return state.admin_tokens
 
 
-def requester(request: Request) -> Requester:
+async def requester() -> Requester:
     """The admin, who asks."""
-    return Requester(ACTOR, correlation_id(request))
-
-
-def correlation_id(request: Request) -> str:
-    """The caller's `X-Request-ID` where it is a plain one."""
-    given = request.headers.get("x-request-id", "")
-    is_plain = _CORRELATION_ID.fullmatch(given) and "hk_" not in given  # a key, by mistake
-    return given if is_plain else str(uuid4())
+    return Requester(ACTOR, REQUEST_ID.get())
 
 
 def known_form(key_id: str) -> str:

@@ -11,10 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 
 from events.lineage import Key
+from events.process_logs import REQUEST_ID
 from services.api.commands import Requester
 from services.api.errors import KeyNotFound
 from services.api.http.bearer_tokens import BearerTokens
-from services.api.routes.admin import AdminRoute, GuardedRoute, correlation_id, known_form, state_of
+from services.api.routes.admin import AdminRoute, GuardedRoute, known_form, state_of
 from services.api.routes.answers import (
     BAD_REQUEST,
     BODY,
@@ -70,7 +71,7 @@ async def opened(request: Request) -> State:
 async def reporter(request: Request) -> Requester:
     """Somebody who reports usage; with a token, one that we know."""
     actor = "usage" if state_of(request).usage_tokens is None else "usage-token"
-    return Requester(actor, correlation_id(request))
+    return Requester(actor, REQUEST_ID.get())
 
 
 async def idempotency_key(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from time import perf_counter
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from events.process_logs import REQUEST_ID
 from services.api.errors import HasherBusy
 from services.api.http.client_address import ClientAddress
 from services.api.http.json_bodies import EncodedBody, MalformedBody
@@ -19,7 +21,10 @@ from services.api.http.middleware import (
     refuse_after,
 )
 from services.api.http.paths import plain_path
+from services.api.http.request_ids import HEADER as REQUEST_ID_HEADER
+from services.api.http.request_ids import RequestIds, given_in
 from services.api.http.responses import parse_header_lines, write_prebuilt
+from services.api.latency import VALIDATE
 from services.api.metrics import Metrics
 from services.api.rate_windows import RateWindows
 from services.api.routes.validation_answer import VALID, WITHOUT_KEY, Answer, malformed, of_key
@@ -49,6 +54,7 @@ class ValidationRoute:
         is_stale: Callable[[], bool],
         metrics: Metrics,
         client_address: ClientAddress,
+        request_ids: RequestIds,
     ) -> None:
         self._app = app
         self._validator = validator
@@ -57,6 +63,7 @@ class ValidationRoute:
         self._is_stale = is_stale
         self._metrics = metrics
         self._client_address = client_address
+        self._request_ids = request_ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,12 +84,16 @@ class ValidationRoute:
             await self._validate(scope, receive, send)
         elif is_meant_for_validation(scope["path"]):
             self._metrics.validation(Verdict.NOT_SERVED)
-            await _send(send, *WITHOUT_KEY[Verdict.NOT_SERVED])
+            verdict, lines, body = WITHOUT_KEY[Verdict.NOT_SERVED]
+            request_id = self._request_ids.of(given_in(scope["headers"]))
+            await _send(send, verdict, lines + b"x-request-id: %s\r\n" % request_id, body)
         else:
             await self._app(scope, receive, send)
 
     async def _validate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = perf_counter()
         headers = dict(scope["headers"])
+        request_id = self._request_ids.of(headers.get(REQUEST_ID_HEADER))
         try:
             refuse_declared_too_large(scope, headers)
             message = await receive()
@@ -95,21 +106,20 @@ class ValidationRoute:
             verdict, lines, body = await self._answer(scope, headers, body)
         except BodyTooLarge:
             self._metrics.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE, ANSWER_HEADERS)
+            more = [(REQUEST_ID_HEADER, request_id), *ANSWER_HEADERS]
+            await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE, more)
             return
         except Exception as error:
             # Whatever failed, the answer is ours; the server logs the error.
-            self._metrics.answer(await refuse_after(error, send, ANSWER_HEADERS))
+            REQUEST_ID.set(request_id.decode())
+            more = [(REQUEST_ID_HEADER, request_id), *ANSWER_HEADERS]
+            self._metrics.answer(await refuse_after(error, send, more))
             raise
+        lines += b"x-request-id: %s\r\n" % request_id
         self._metrics.validation(verdict)
         if not write_prebuilt(scope, verdict.status, lines, body):
-            start = {
-                "type": "http.response.start",
-                "status": verdict.status,
-                "headers": parse_header_lines(lines),
-            }
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+            await _send(send, verdict, lines, body)
+        self._metrics.took(VALIDATE, perf_counter() - began)
 
     async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
         """Waits for nothing, except where only bcrypt can tell which key it is."""

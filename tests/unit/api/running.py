@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,8 +14,10 @@ import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events.log_identity import LogIdentity
-from events.memory_log import MemoryLog
+from events.memory_log import MemoryLog, MemoryRecord
+from events.topics import Topic
 from services.api.app import assemble
+from services.api.http.tracing import Traces
 from services.api.ports import CheckLog, Ports
 from services.api.settings import ApiSettings
 from services.api.state import State
@@ -58,6 +60,12 @@ class Surroundings:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(peer, 40000))
         return httpx.AsyncClient(transport=transport, base_url="http://auth.test", headers=headers)
 
+    async def records(self, topic: Topic) -> Sequence[MemoryRecord]:
+        """All that is in a topic."""
+        reader = self.log.reader(topic)
+        await reader.begin({})
+        return await reader.read(timeout_seconds=0)
+
     async def caught_up(self) -> None:
         """Return once the api has applied all that is in the log."""
         ends = dict(await self.log.reader(TOPIC).end_offsets())
@@ -75,6 +83,7 @@ async def running(
     windows: MemoryWindows | None = None,
     *,
     is_stale: bool = False,
+    traces: Traces | None = None,
 ) -> AsyncIterator[Surroundings]:
     """An api that has started, and stops at the end. Raises what keeps it from starting.
 
@@ -106,7 +115,7 @@ async def running(
         await asyncio.Event().wait()
 
     serve = None if settings.operations_port is None else serve_operations
-    app = assemble(settings, made(folder), ports, time.clock(), serve)
+    app = assemble(settings, made(folder), ports, time.clock(), serve, traces=traces)
     async with _lifespan(app) as state:
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
