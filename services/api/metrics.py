@@ -62,6 +62,7 @@ VERDICTS_AT = len(_Single)
 COMMANDS_AT = VERDICTS_AT + len(Verdict)
 ANSWERS_AT = COMMANDS_AT + len(COMMANDS) * len(COMMAND_RESULTS)
 LATENCY_AT = ANSWERS_AT + len(STATUS_CLASSES)
+VALIDATIONS_AT = LATENCY_AT + latency.VALIDATE * latency.NUMBERS
 COUNTERS = LATENCY_AT + len(latency.ROUTES) * latency.NUMBERS
 
 
@@ -81,9 +82,12 @@ class Metrics:
         seat.counters[_Single.PID] = os.getpid()
         self._numbers = seat.counters
 
-    def validation(self, verdict: Verdict) -> None:
-        """hokusai_api_validations_total, and the answer that comes of it"""
+    def validation(self, verdict: Verdict, nanoseconds: int = 0) -> None:
+        """hokusai_api_validations_total, and the answer that comes of it in that time"""
         numbers = self._numbers
+        microseconds = nanoseconds // 1000
+        numbers[VALIDATIONS_AT + latency.bucket_of(microseconds)] += 1
+        numbers[VALIDATIONS_AT + latency.BUCKETS] += microseconds
         numbers[VERDICTS_AT + verdict.index] += 1
         numbers[ANSWERS_AT - 1 + verdict.status // 100] += 1
 

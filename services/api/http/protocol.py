@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import httptools
 import orjson
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.api.http.connections import DEFAULT_LIMITS, Connection, ConnectionLimits, make_room
@@ -52,9 +51,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._has_ended = False
         self._is_upgrade_offered = False
-        #: Of the message that is being read.
+        #: What has come of the message that is being read and is not its body.
         self._head_bytes = 0
-        self._body_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         #: The request that was still being answered when the latest one began, or was refused.
         self._earlier: RequestResponseCycle | None = None
@@ -65,7 +63,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow: _Flow = _Flow(transport)
         # Who connects and sends nothing may wait as long as who sends nothing more.
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -119,39 +116,28 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers come this way too. Nothing behind the body is a header.
-        if self._is_in_head:
-            super().on_header(name, value)
-            if len(self.headers) > MAX_HEADERS:
-                self._refuse(HTTPStatus.BAD_REQUEST, TOO_LARGE)
-                raise _Refused
-
     def on_headers_complete(self) -> None:
+        if len(self.headers) > MAX_HEADERS:
+            raise _TooManyHeaders
         if self.parser.should_upgrade():
             self._is_upgrade_offered = True
-        else:
-            self._is_in_head = False
-            if self._timer is not None:
-                self._stop_timer()  # the body has a time of its own
-            earlier = self.cycle
-            self._earlier = None if earlier is None or earlier.response_complete else earlier
+            super().on_headers_complete()
+            return
+        self._is_in_head = False
+        if self._timer is not None:
+            self._stop_timer()  # the body has a time of its own
+        earlier = self.cycle
+        self._earlier = None if earlier is None or earlier.response_complete else earlier
         super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self.cycle.response_complete and self._body_bytes > MAX_BODY_BYTES:
-            # Answered long ago: the rest is read by nobody.
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "")
-            raise _Refused
-        super().on_body(body)
+        # Trailers come as headers do. Nothing behind the body is a header, so they go nowhere.
+        self.headers = []
 
     def on_message_complete(self) -> None:
         if self._is_upgrade_offered:
             return
         self._has_ended = True
         self._is_reading = False
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = 0
         if self._timer is not None:
             self._stop_timer()
         super().on_message_complete()
@@ -169,9 +155,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._feed(received[at : at + SLICE_BYTES])
             at += SLICE_BYTES
         self._unparsed = b"" if self._is_refused else received[at:]
-        self.flow.is_held = bool(self._unparsed)
-        if self.flow.is_held:
+        vars(self.flow).pop("resume_reading", None)
+        if self._unparsed:
             self.flow.pause_reading()
+            self.flow.resume_reading = _not_yet  # type: ignore[method-assign]
         else:
             self.flow.resume_reading()
 
@@ -179,26 +166,32 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._has_ended = False
-        body_bytes = self._body_bytes
+        is_in_body = self._is_reading and not self._is_in_head
+        body_before = len(self.cycle.body) if is_in_body else 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._pass_over_upgrade(data[offer.args[0] :])
             return
         except httptools.HttpParserError:
-            if not self._is_refused:
-                self._refuse(HTTPStatus.BAD_REQUEST, INVALID)
+            self._refuse(HTTPStatus.BAD_REQUEST, INVALID)
             return
         if not self._has_ended:
-            self._head_bytes += len(data) - (self._body_bytes - body_bytes)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(HTTPStatus.BAD_REQUEST, TOO_LARGE)
-                return
+            self._charge(len(data), body_before)
         elif not self._is_reading:
             return
         # What ends one message and begins the next is charged to neither: it is one slice at most.
-        if self._timer is None:
+        if self._timer is None and not self._is_refused:
             self._start_timer(self._limits.head_seconds if self._is_in_head else self._limits.body_seconds)
+
+    def _charge(self, received: int, body_before: int) -> None:
+        """Count what is not body: also what comes after the answer, since nobody reads it any more."""
+        if self._is_in_head:
+            self._head_bytes += received
+        else:
+            self._head_bytes += received - (len(self.cycle.body) - body_before)
+        if self._head_bytes > MAX_HEAD_BYTES or len(self.headers or ()) > MAX_HEADERS:
+            self._refuse(HTTPStatus.BAD_REQUEST, TOO_LARGE)
 
     def _pass_over_upgrade(self, rest: bytes) -> None:
         """Read the message as if nothing had been offered.
@@ -245,7 +238,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, detail: str, more: Sequence[Header] = ()) -> None:
         """Answer and hang up: where this message ends is not known, or not worth knowing."""
         self._is_refused = True
-        name = RequestIds().of(given_in(self.headers or ()))
+        name = RequestIds().of(given_in(self.scope["headers"] if self.scope else ()))
         self._refusal = _refusal(status, detail, [*more, (REQUEST_ID_HEADER, name)])
         self._unparsed = b""
         self._stop_timer()
@@ -310,18 +303,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return True
 
 
-class _Refused(Exception):
+class _TooManyHeaders(Exception):
     """Raised in a callback, so that the parser stops."""
 
 
-class _Flow(FlowControl):
-    """Reading stays paused while there are bytes at hand that nobody has parsed yet."""
-
-    is_held = False
-
-    def resume_reading(self) -> None:
-        if not self.is_held:
-            super().resume_reading()
+def _not_yet() -> None:
+    """In the place of `resume_reading` while there are bytes at hand that nobody has parsed yet."""
 
 
 def _refusal(status: HTTPStatus, detail: str, more: Sequence[Header]) -> bytes:

@@ -19,10 +19,17 @@ class RequestIds:
 
     def __init__(self) -> None:
         self._beginning = secrets.token_hex(8).encode()
+        self._line = b"x-request-id: %s-%%x\r\n" % self._beginning
         self._numbers = count(1)
 
     def make(self) -> bytes:
         return b"%s-%x" % (self._beginning, next(self._numbers))
+
+    def line(self, given: bytes | None) -> bytes:
+        """The header line of an answer."""
+        if given is None:
+            return self._line % next(self._numbers)
+        return b"x-request-id: %s\r\n" % self.of(given)
 
     def of(self, given: bytes | None) -> bytes:
         """What the caller calls the request, where that is a plain name; else a new one."""

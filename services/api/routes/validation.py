@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from time import perf_counter
+from time import perf_counter_ns
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,8 +23,7 @@ from services.api.http.middleware import (
 from services.api.http.paths import plain_path
 from services.api.http.request_ids import HEADER as REQUEST_ID_HEADER
 from services.api.http.request_ids import RequestIds, given_in
-from services.api.http.responses import parse_header_lines, write_prebuilt
-from services.api.latency import VALIDATE
+from services.api.http.responses import Header, parse_header_lines, write_prebuilt
 from services.api.metrics import Metrics
 from services.api.rate_windows import RateWindows
 from services.api.routes.validation_answer import VALID, WITHOUT_KEY, Answer, malformed, of_key
@@ -66,34 +65,11 @@ class ValidationRoute:
         self._request_ids = request_ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif scope["path"] == PATH and scope["method"] == "POST":
-            await self._validate(scope, receive, send)
-        else:
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._look_closer(scope, receive, send)
-
-    async def _look_closer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The path may be written otherwise. What is only meant for it is refused.
-
-        Not with a 404 or 405: some clients take all but 401 for a pass.
-        """
-        if (path := plain_path(scope["path"])) != scope["path"]:
-            scope = {**scope, "path": path}
-        if scope["path"] == PATH and scope["method"] == "POST":
-            await self._validate(scope, receive, send)
-        elif is_meant_for_validation(scope["path"]):
-            self._metrics.validation(Verdict.NOT_SERVED)
-            verdict, lines, body = WITHOUT_KEY[Verdict.NOT_SERVED]
-            request_id = self._request_ids.of(given_in(scope["headers"]))
-            await _send(send, verdict, lines + b"x-request-id: %s\r\n" % request_id, body)
-        else:
-            await self._app(scope, receive, send)
-
-    async def _validate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = perf_counter()
+            return
+        began = perf_counter_ns()
         headers = dict(scope["headers"])
-        request_id = self._request_ids.of(headers.get(REQUEST_ID_HEADER))
         try:
             refuse_declared_too_large(scope, headers)
             message = await receive()
@@ -106,20 +82,41 @@ class ValidationRoute:
             verdict, lines, body = await self._answer(scope, headers, body)
         except BodyTooLarge:
             self._metrics.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            more = [(REQUEST_ID_HEADER, request_id), *ANSWER_HEADERS]
+            more = self._more(headers)
             await refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE, more)
             return
         except Exception as error:
             # Whatever failed, the answer is ours; the server logs the error.
-            REQUEST_ID.set(request_id.decode())
-            more = [(REQUEST_ID_HEADER, request_id), *ANSWER_HEADERS]
-            self._metrics.answer(await refuse_after(error, send, more))
+            self._metrics.answer(await refuse_after(error, send, self._more(headers)))
             raise
-        lines += b"x-request-id: %s\r\n" % request_id
-        self._metrics.validation(verdict)
+        lines += self._request_ids.line(headers.get(REQUEST_ID_HEADER))
         if not write_prebuilt(scope, verdict.status, lines, body):
             await _send(send, verdict, lines, body)
-        self._metrics.took(VALIDATE, perf_counter() - began)
+        self._metrics.validation(verdict, perf_counter_ns() - began)
+
+    async def _look_closer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The path may be written otherwise. What is only meant for it is refused.
+
+        Not with a 404 or 405: some clients take all but 401 for a pass.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif (path := plain_path(scope["path"])) != scope["path"]:
+            await self({**scope, "path": path}, receive, send)
+        elif is_meant_for_validation(path):
+            began = perf_counter_ns()
+            verdict, lines, body = WITHOUT_KEY[Verdict.NOT_SERVED]
+            line = self._request_ids.line(given_in(scope["headers"]))
+            await _send(send, verdict, lines + line, body)
+            self._metrics.validation(verdict, perf_counter_ns() - began)
+        else:
+            await self._app(scope, receive, send)
+
+    def _more(self, headers: Mapping[bytes, bytes]) -> list[Header]:
+        """What a refusal has besides, which goes around the middleware."""
+        request_id = self._request_ids.of(headers.get(REQUEST_ID_HEADER))
+        REQUEST_ID.set(request_id.decode())
+        return [(REQUEST_ID_HEADER, request_id), *ANSWER_HEADERS]
 
     async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
         """Waits for nothing, except where only bcrypt can tell which key it is."""

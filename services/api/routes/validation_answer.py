@@ -17,6 +17,7 @@ from services.api.verdict import Verdict
 Answer = tuple[Verdict, bytes, bytes]
 
 VALID = Verdict.VALID
+RATE_LIMITED = Verdict.RATE_LIMITED
 BODIES = {verdict: verdict.body() for verdict in Verdict}
 
 
@@ -34,10 +35,8 @@ def of_key(verdict: Verdict, known: KnownKey, left: int, now_seconds: float) -> 
         b'ratelimit-remaining: %d\r\nratelimit-reset: %d\r\nratelimit: "hourly";r=%d;t=%d\r\n'
         % (left, reset_seconds, left, reset_seconds)
     )
-    if verdict.status == HTTPStatus.UNAUTHORIZED:
-        lines += _challenge(verdict)
-    if verdict is Verdict.RATE_LIMITED:
-        lines += b"retry-after: %d\r\n" % reset_seconds
+    if verdict is not VALID:
+        lines += b"retry-after: %d\r\n" % reset_seconds if verdict is RATE_LIMITED else _challenge(verdict)
     return verdict, lines, body
 
 

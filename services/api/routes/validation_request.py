@@ -55,7 +55,8 @@ def parse(body: bytes, headers: Mapping[bytes, bytes]) -> Mapping[str, object]:
     """
     if not body:
         return NOTHING
-    refuse_encoded(headers)
+    if b"content-encoding" in headers:
+        refuse_encoded(headers)
     fields = read_json(body)
     if fields is None:
         return NOTHING
