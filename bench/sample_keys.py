@@ -13,7 +13,7 @@ from uuid import UUID
 
 from events.codec import decode, encode
 from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated, Revocation, Rotation
-from services.api.key_material import Fingerprints, Pepper
+from services.api.validation.key_material import Fingerprints, Pepper
 
 BEGAN = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 #: No limit that a bench reaches; those that want to reach one say so.

@@ -25,7 +25,7 @@ from bench.progress import wait_until
 from events.settings import KafkaSettings
 from events.topic_admin import apply_topics
 from events.topics import Topics
-from services.api.key_material import Pepper
+from services.api.validation.key_material import Pepper
 from services.local.kafka import EmbeddedKafka
 from services.local.ports import LOOPBACK, free_ports
 from services.local.postgres import EmbeddedPostgres

@@ -29,7 +29,6 @@ from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
 from services.api.exhaustion import is_exhaustion
 from services.api.follower import Follower
-from services.api.hashing import Hasher
 from services.api.health import Health
 from services.api.http import error_handlers
 from services.api.http.bearer_tokens import BearerTokens
@@ -38,7 +37,6 @@ from services.api.http.middleware import HttpMiddleware
 from services.api.http.request_ids import RequestIds
 from services.api.http.tls import ServerTls
 from services.api.http.tracing import Traces, find_traces
-from services.api.key_material import Fingerprints
 from services.api.metrics import COUNTERS, Metrics, exposition
 from services.api.newcomers import Newcomers
 from services.api.node import Node
@@ -46,7 +44,6 @@ from services.api.node_clock import node_offset
 from services.api.node_windows import NodeWindows
 from services.api.ports import Ports, ReadModels, kafka_and_postgres
 from services.api.rate_windows import RateWindows, Window
-from services.api.recognition import Recognition
 from services.api.routes import keys, operations, usage
 from services.api.routes.docs import add_docs
 from services.api.routes.operations import OperationsInFront
@@ -54,6 +51,9 @@ from services.api.routes.validation import ValidationRoute
 from services.api.settings import ApiSettings
 from services.api.state import State
 from services.api.usage_commands import UsageCommands
+from services.api.validation.bcrypt_fallback import BcryptFallback
+from services.api.validation.hashing import Hasher
+from services.api.validation.key_material import Fingerprints
 from services.api.validator import KeyValidator
 from services.api.window_follower import WindowFollower
 from services.api.window_publisher import WindowPublisher
@@ -199,8 +199,8 @@ def assemble(
     error_handlers.register(api)
     api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
 
-    recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
-    validator = KeyValidator(directory, fingerprints, recognition, windows)
+    bcrypt_fallback = BcryptFallback(directory, fingerprints, hasher, clock, metrics)
+    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, windows)
 
     def is_healthy() -> bool:
         return metrics.is_answering and not health.is_stale

@@ -20,10 +20,10 @@ from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
 from services.api.errors import HasherBusy, KeyNotFound, OutcomeUnknown, WriteConflict
 from services.api.follower import Follower
-from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, generate_key
 from services.api.metrics import Metrics
 from services.api.node import Node
+from services.api.validation.hashing import Hasher
+from services.api.validation.key_material import Fingerprints, generate_key
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from services.api.http.client_address import is_everybody
 from services.api.http.connections import DEFAULT_LIMITS
 from services.api.http.tls import TlsFiles
 from services.api.http.tracing import TraceSettings
-from services.api.key_material import Pepper
 from services.api.validation.addresses import parse_networks
+from services.api.validation.key_material import Pepper
 
 MIN_TOKEN_LENGTH = 16
 MIN_PEPPER_LENGTH = 32

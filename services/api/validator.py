@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.api.directory import KeyDirectory
-from services.api.key_material import Fingerprints
 from services.api.known_key import KnownKey
 from services.api.rate_windows import RateWindows
-from services.api.recognition import Recognition
 from services.api.validation.addresses import is_allowed
+from services.api.validation.bcrypt_fallback import BcryptFallback
+from services.api.validation.key_material import Fingerprints
 from services.api.validation.platform_services import canonical_service
 from services.api.verdict import Verdict
 
@@ -34,14 +34,14 @@ class KeyValidator:
         self,
         directory: KeyDirectory,
         fingerprints: Fingerprints,
-        recognition: Recognition,
+        bcrypt_fallback: BcryptFallback,
         windows: RateWindows,
     ) -> None:
         self._find_by_fingerprint = directory.find
         self._fingerprints = fingerprints
         self._windows = windows
-        #: Where `find` finds nothing; see `Recognition.recognise`.
-        self.recognise = recognition.recognise
+        #: Where `find` finds nothing; see `BcryptFallback.find`.
+        self.find_by_bcrypt = bcrypt_fallback.find
 
     def find(self, presented: bytes) -> KnownKey | None:
         """The key with this secret, by its fingerprint."""

@@ -72,7 +72,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/api/http/error_handlers.py",
     ],
     "uvicorn": ["services/*/__main__.py", "events/keeper/operations.py", "services/api/http/protocol.py"],
-    "bcrypt": ["services/api/hashing.py"],
+    "bcrypt": ["services/api/validation/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "events/keeper/metrics.py"],
     "opentelemetry": ["services/api/http/tracing.py"],
     "typer": ["services/cli.py", "services/topics.py", "services/audit.py"],

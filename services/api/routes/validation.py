@@ -130,7 +130,7 @@ class ValidationRoute:
                 presented = key_in_body(fields)
                 if presented is None:
                     return WITHOUT_KEY[Verdict.NO_KEY]
-            known = validator.find(presented) or await validator.recognise(presented)
+            known = validator.find(presented) or await validator.find_by_bcrypt(presented)
             if known is None:
                 return WITHOUT_KEY[Verdict.UNKNOWN]
             now_seconds = self._now_seconds()

@@ -12,10 +12,10 @@ import pytest
 from events.lineage import Key, Lineage, issued_key, park
 from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
-from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, Pepper, generate_key
 from services.api.metrics import Metrics
-from services.api.recognition import Recognition
+from services.api.validation.bcrypt_fallback import BcryptFallback
+from services.api.validation.hashing import Hasher
+from services.api.validation.key_material import Fingerprints, Pepper, generate_key
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
@@ -38,8 +38,8 @@ class Desk:
         self.fingerprints = Fingerprints([PEPPER])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
         self.clock = self.time.clock()
-        recognition = Recognition(self.directory, self.fingerprints, hasher, self.clock, Metrics())
-        self.validator = KeyValidator(self.directory, self.fingerprints, recognition, a_view_of_windows())
+        bcrypt_fallback = BcryptFallback(self.directory, self.fingerprints, hasher, self.clock, Metrics())
+        self.validator = KeyValidator(self.directory, self.fingerprints, bcrypt_fallback, a_view_of_windows())
 
     def knows(self, *keys: Key, parked: str | None = None) -> None:
         lineage = Lineage(keys[0].lineage_id, len(keys), keys)
@@ -124,7 +124,7 @@ async def test_unknown_malformed_over_long_and_non_ascii_keys_get_one_verdict(
     desk.knows(key._replace(pepper_id="retired"))
 
     assert desk.verdict(presented) is Verdict.UNKNOWN
-    assert await desk.validator.recognise(presented) is None
+    assert await desk.validator.find_by_bcrypt(presented) is None
 
 
 def test_the_checks_come_in_order(desk: Desk) -> None:
@@ -308,8 +308,8 @@ def test_keys_work_on_under_an_older_pepper(desk: Desk) -> None:
     hasher = Hasher(4)
 
     clock = desk.time.clock()
-    recognition = Recognition(directory, fingerprints, hasher, clock, Metrics())
-    validator = KeyValidator(directory, fingerprints, recognition, a_view_of_windows())
+    bcrypt_fallback = BcryptFallback(directory, fingerprints, hasher, clock, Metrics())
+    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, a_view_of_windows())
     hasher.close()
 
     assert validator.find(secret) is known_key(directory, key.key_id)

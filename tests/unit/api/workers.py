@@ -20,12 +20,12 @@ from events.topics import Topic, Topics
 from services.api.commands import Issue, KeyCommands, Requester
 from services.api.directory import KeyDirectory
 from services.api.follower import Follower
-from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, Pepper
 from services.api.known_key import KnownKey
 from services.api.metrics import COUNTERS, Metrics
 from services.api.node import Node
-from services.api.recognition import Recognition
+from services.api.validation.bcrypt_fallback import BcryptFallback
+from services.api.validation.hashing import Hasher
+from services.api.validation.key_material import Fingerprints, Pepper
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.fakes import ManualTime
@@ -70,7 +70,7 @@ class Worker:
 
     async def validate(self, secret: str | bytes, question: Question = NOTHING_MORE) -> Verdict:
         presented = secret.encode() if isinstance(secret, str) else secret
-        known = self.validator.find(presented) or await self.validator.recognise(presented)
+        known = self.validator.find(presented) or await self.validator.find_by_bcrypt(presented)
         if known is None:
             return Verdict.UNKNOWN
         return judge(self.validator, known, question, self.clock.seconds())
@@ -107,8 +107,8 @@ def build(
     commands = KeyCommands(
         log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )
-    recognition = Recognition(directory, fingerprints, hasher, clock, metrics)
-    validator = KeyValidator(directory, fingerprints, recognition, a_view_of_windows())
+    bcrypt_fallback = BcryptFallback(directory, fingerprints, hasher, clock, metrics)
+    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, a_view_of_windows())
     return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
 
 

@@ -12,7 +12,7 @@ from events.codec import decode
 from events.lifecycle import fold
 from events.lineage import Lineage
 from events.usage import KeyUsed
-from services.api.key_material import Fingerprints, Pepper, is_well_formed
+from services.api.validation.key_material import Fingerprints, Pepper, is_well_formed
 from tests.builders import StoredRecord
 
 PEPPER = Pepper("p1", "a-pepper-for-tests-only-5d1c9e7b42a8f603")

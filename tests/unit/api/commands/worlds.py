@@ -10,7 +10,7 @@ from typing import Any
 
 from events.memory_log import MemoryLog
 from services.api.commands import Issue
-from services.api.hashing import Hasher
+from services.api.validation.hashing import Hasher
 from services.api.verdict import Verdict
 from tests.fakes import UnsteadyLog
 from tests.unit.api.workers import ADMIN, SETTINGS, Worker, caught_up, eventually, verdicts

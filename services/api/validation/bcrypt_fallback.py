@@ -8,16 +8,16 @@ from events.clock import Clock
 from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
 from services.api.errors import HasherBusy
-from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, is_well_formed
 from services.api.known_key import KnownKey
 from services.api.metrics import Metrics
+from services.api.validation.hashing import Hasher
+from services.api.validation.key_material import Fingerprints, is_well_formed
 
 FAILED_TRIES = 5
 FAILED_TRIES_SECONDS = 60.0
 
 
-class Recognition:
+class BcryptFallback:
     """Finds keys whose pepper is lost or retired: by what is visible of them, then by bcrypt, once.
 
     bcrypt is slow, so a secret that is already being checked is not checked twice at once, and a visible
@@ -40,7 +40,7 @@ class Recognition:
         self._under_way: dict[tuple[str, bytes], asyncio.Task[KnownKey | None]] = {}
         self._failures: dict[str, list[float]] = {}
 
-    async def recognise(self, presented: bytes) -> KnownKey | None:
+    async def find(self, presented: bytes) -> KnownKey | None:
         """The key with this secret, by bcrypt: only where a key exists that no pepper of today can find.
 
         Raises `HasherBusy` when that can't be decided now.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.shown_keys import display_prefix
-from services.api.key_material import (
+from services.api.validation.key_material import (
     Fingerprints,
     Pepper,
     generate_key,

@@ -14,10 +14,10 @@ from events.lineage import Key, Lineage, issued_key, park
 from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
 from services.api.errors import HasherBusy
-from services.api.hashing import Hasher
-from services.api.key_material import Fingerprints, Pepper
 from services.api.metrics import Metrics
-from services.api.recognition import Recognition
+from services.api.validation.bcrypt_fallback import BcryptFallback
+from services.api.validation.hashing import Hasher
+from services.api.validation.key_material import Fingerprints, Pepper
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
@@ -66,8 +66,8 @@ class Desk:
         self.fingerprints = Fingerprints([Pepper("2026", "a pepper of thirty-two characters")])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
         clock = self.time.clock()
-        recognition = Recognition(self.directory, self.fingerprints, hasher, clock, Metrics())
-        self.validator = KeyValidator(self.directory, self.fingerprints, recognition, a_view_of_windows())
+        bcrypt_fallback = BcryptFallback(self.directory, self.fingerprints, hasher, clock, Metrics())
+        self.validator = KeyValidator(self.directory, self.fingerprints, bcrypt_fallback, a_view_of_windows())
 
     def knows(self, secret: bytes) -> Key:
         created = a_key_created(
@@ -84,7 +84,7 @@ class Desk:
         self.directory.put(lineage if parked is None else park(lineage, parked).lineage)
 
     async def recognises(self, secret: bytes) -> bool:
-        return await self.validator.recognise(secret) is not None
+        return await self.validator.find_by_bcrypt(secret) is not None
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_a_key_is_recognised_once_and_found_by_its_fingerprint_ever_after(
     key = desk.knows(SECRET)
     assert desk.validator.find(SECRET) is None
 
-    known = await desk.validator.recognise(SECRET)
+    known = await desk.validator.find_by_bcrypt(SECRET)
 
     assert known is not None
     assert known.key_id == key.key_id
@@ -126,7 +126,7 @@ async def test_the_right_one_of_several_look_alikes_is_recognised(desk: Desk) ->
     desk.knows(a_wrong_secret(1))
     key = desk.knows(SECRET)
 
-    known = await desk.validator.recognise(SECRET)
+    known = await desk.validator.find_by_bcrypt(SECRET)
 
     assert known is not None
     assert known.key_id == key.key_id

@@ -10,7 +10,7 @@ import bcrypt
 import pytest
 
 from services.api.errors import HasherBusy
-from services.api.hashing import Hasher
+from services.api.validation.hashing import Hasher
 
 pytestmark = pytest.mark.anyio
 
