@@ -15,6 +15,7 @@ from events.channels import CHANNELS, Channel
 from events.envelope import CloudEvent, Envelope, Fact
 from events.json_schema import event_type, json_schema, schema_name
 from events.keys import KeyCreated, KeyRevoked, KeyRotated
+from events.peppers import PepperConfigured
 from events.topics import Topic, Topics
 from events.totals import HourlyUsage, StatementClosed, WindowCount
 from events.usage import KeyUsed
@@ -22,7 +23,7 @@ from events.usage import KeyUsed
 SCHEMAS = Path(__file__).parent / "schemas"
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EVENTS: tuple[type[Envelope], ...] = (KeyCreated, KeyRotated, KeyRevoked, KeyUsed)
-TOTALS: tuple[type[Fact], ...] = (HourlyUsage, WindowCount, StatementClosed)
+TOTALS: tuple[type[Fact], ...] = (HourlyUsage, WindowCount, StatementClosed, PepperConfigured)
 CLOUDEVENT = "application/cloudevents+json; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 

@@ -33,6 +33,12 @@ CHANNELS = (
         {"reviewLifecycleDeadLetters": "receive"},
     ),
     Channel(
+        "peppers",
+        "Every pepper that a node of the api was ever started with. Keys under another one are refused, so "
+        "whoever may write here decides which keys bcrypt may verify. Between nodes of the api.",
+        ("PepperConfigured",),
+    ),
+    Channel(
         "usage",
         "The event store of use. Services that serve requests for keys emit here; what is repeated under the "
         "same key_id and id counts once. Partition with murmur2, as Kafka's Java client does.",

@@ -11,11 +11,12 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from events.errors import UnreadableRecord
 from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
+from events.peppers import PepperConfigured
 from events.totals import HourlyUsage, StatementClosed, WindowCount
 from events.usage import KeyUsed
 
 Event = KeyEvent | KeyUsed
-Total = HourlyUsage | WindowCount | StatementClosed
+Total = HourlyUsage | WindowCount | StatementClosed | PepperConfigured
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 #: From the type of an older version to the pure function that makes the next version of it.
@@ -29,7 +30,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
     Annotated[KeyCreated | KeyRotated | KeyRevoked | KeyUsed, Field(discriminator="type")]
 )
 _TOTAL: TypeAdapter[Total] = TypeAdapter(
-    Annotated[HourlyUsage | WindowCount | StatementClosed, Field(discriminator="type")]
+    Annotated[HourlyUsage | WindowCount | StatementClosed | PepperConfigured, Field(discriminator="type")]
 )
 T = TypeVar("T", Event, Total)
 
@@ -49,7 +50,7 @@ def decode(value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS) -
 
 
 def decode_total(value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Total:
-    """The same for what processors announce: `usage.hourly`, `ratelimit.counters`, `billing.statements`."""
+    """The same for every topic that is no event store: sums, counts, statements, peppers."""
     return _decode(_TOTAL, value, upcasters)
 
 

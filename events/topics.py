@@ -24,13 +24,17 @@ KEEP_90_DAYS = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS), "r
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic. `is_event_store`: a source of truth, that must hold every record since offset 0."""
+    """One topic. `is_event_store`: a source of truth, that must hold every record since offset 0.
+
+    `is_optional`: deployments that are older than the topic go on without it until it is applied.
+    """
 
     name: str
     record_key: str
     configuration: Mapping[str, str] = field(hash=False)
     partitions: int = PARTITIONS
     is_event_store: bool = False
+    is_optional: bool = False
 
 
 class Topics(Settings):
@@ -55,6 +59,11 @@ class Topics(Settings):
     @property
     def lifecycle_dead_letters(self) -> Topic:
         return self._topic("keys.lifecycle.dlq", "that of the original", KEEP_90_DAYS)
+
+    @property
+    def peppers(self) -> Topic:
+        """Every pepper that a node of the api was ever started with, by id."""
+        return self._topic("keys.peppers", "pepper_id", {"cleanup.policy": "compact"}, is_optional=True)
 
     @property
     def usage(self) -> Topic:
@@ -90,6 +99,7 @@ class Topics(Settings):
         return (
             self.lifecycle,
             self.lifecycle_dead_letters,
+            self.peppers,
             self.usage,
             self.usage_dead_letters,
             self.rate_counters,
@@ -98,14 +108,26 @@ class Topics(Settings):
         )
 
     def _topic(
-        self, name: str, record_key: str, configuration: Mapping[str, str], *, is_event_store: bool = False
+        self,
+        name: str,
+        record_key: str,
+        configuration: Mapping[str, str],
+        *,
+        is_event_store: bool = False,
+        is_optional: bool = False,
     ) -> Topic:
         agreed = {
             **configuration,
             "min.insync.replicas": str(self.min_insync_replicas),
             "unclean.leader.election.enable": "false",
         }
-        return Topic(f"{self.prefix}{name}", record_key, agreed, is_event_store=is_event_store)
+        return Topic(
+            f"{self.prefix}{name}",
+            record_key,
+            agreed,
+            is_event_store=is_event_store,
+            is_optional=is_optional,
+        )
 
 
 class LogSettings(KafkaSettings, Topics):

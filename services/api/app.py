@@ -54,6 +54,7 @@ from services.api.usage_commands import UsageCommands
 from services.api.validation.bcrypt_fallback import BcryptFallback
 from services.api.validation.hashing import Hasher
 from services.api.validation.key_material import Fingerprints
+from services.api.validation.known_peppers import KnownPeppers
 from services.api.validator import KeyValidator
 from services.api.window_follower import WindowFollower
 from services.api.window_publisher import WindowPublisher
@@ -98,12 +99,13 @@ def assemble(
     topic = settings.lifecycle
     metrics = Metrics()
     hasher = Hasher(settings.bcrypt_rounds)
-    fingerprints = Fingerprints(settings.peppers)
+    fingerprints = Fingerprints(settings.key_peppers)
     directory = KeyDirectory(fingerprints.known_ids)
     node = Node(node_folder, topic.partitions, COUNTERS, node_windows.NUMBERS)
     follower = Follower(ports.reader, directory, node, metrics, clock)
     health = Health(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
     source = f"hokusai-auth/api/{uuid4()}"
+    peppers = KnownPeppers(fingerprints.known_ids, ports.peppers, ports.log, settings.peppers.name, source)
     newcomers = Newcomers(ports.reader, follower, directory)
     log = ports.log if traces is None else traces.of_appends(ports.log)
     commands = KeyCommands(
@@ -161,6 +163,7 @@ def assemble(
             with _ending_at_once():
                 await opened.enter_async_context(ports.opened())
                 await wait_for(kafka, health.confirm, (LogUnavailable,))
+                await wait_for(kafka, peppers.start, (LogUnavailable,))
                 positions = await _load(directory, ports.read_models)
                 await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
                 opened.callback(node.leave)
@@ -199,7 +202,7 @@ def assemble(
     error_handlers.register(api)
     api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
 
-    bcrypt_fallback = BcryptFallback(directory, fingerprints, hasher, clock, metrics)
+    bcrypt_fallback = BcryptFallback(directory, fingerprints, peppers, hasher, clock, metrics)
     validator = KeyValidator(directory, fingerprints, bcrypt_fallback, windows)
 
     def is_healthy() -> bool:

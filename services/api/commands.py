@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from events.clock import Clock
@@ -18,7 +20,7 @@ from events.lineage import Applied, Key, KeySettings, Lineage
 from events.log import EventLog, Position
 from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
-from services.api.errors import HasherBusy, KeyNotFound, OutcomeUnknown, WriteConflict
+from services.api.errors import CallerGone, KeyNotFound, OutcomeUnknown, WriteConflict
 from services.api.follower import Follower
 from services.api.metrics import Metrics
 from services.api.node import Node
@@ -27,23 +29,31 @@ from services.api.validation.key_material import Fingerprints, generate_key
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LOST_RACE = "API key was changed at the same time"
 
-#: Hash, append and wait together, so that a caller is answered within five seconds.
-WRITE_DEADLINE_SECONDS = 4.8
-#: Half of it belongs to the log: a key that was hashed later than that is not appended at all.
-HASHING_SHARE = 0.5
+#: Append and wait together.
+WRITE_SECONDS = 4.8
+#: The same after hashing, which has a limit of its own: today's callers wait ten seconds for a new key.
+ANSWER_SECONDS = 9.5
 
 #: A write on its way: where its record stands, and what the log makes of it.
 Append = asyncio.Task[tuple[Position, Folded]]
 
 
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asks for a change, and the request it belongs to."""
+    """Who asks for a change, from where, and the request it belongs to. `hung_up` returns once it is gone."""
 
     actor: str
     correlation_id: str
+    address: str = ""
+    hung_up: Callable[[], Awaitable[None]] = field(default=_never, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +96,10 @@ class KeyCommands:
         self._unconfirmed: dict[str, Append] = {}
 
     async def create(self, settings: KeySettings, user: Requester) -> Issue:
-        """Issue the first key of a new lineage. Raises `OutcomeUnknown`, `HasherBusy`."""
-        deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
+        """Issue the first key of a new lineage. Raises `OutcomeUnknown`, `HasherBusy`, `CallerGone`."""
+        deadline = time.monotonic() + ANSWER_SECONDS
         key_id = str(uuid4())
-        secret, issued = await self._issue(key_id, key_id, settings)
+        secret, issued = await self._issue(key_id, key_id, settings, user)
         event = KeyCreated(
             source=self._source,
             subject=key_id,
@@ -107,11 +117,11 @@ class KeyCommands:
         """Replace the current key of a lineage; the old secret lives on for `grace`, at most to its expiry.
 
         Raises `KeyNotFound`, `WriteConflict` for a key that is revoked or replaced or lost a race,
-        `OutcomeUnknown`, `HasherBusy`.
+        `OutcomeUnknown`, `HasherBusy`, `CallerGone`.
         """
-        deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
+        deadline = time.monotonic() + ANSWER_SECONDS
         old, lineage = self._rotatable(key_id)
-        secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings)
+        secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings, user)
         # Hashing took a while: what may have happened meanwhile decides, and gives the sequence.
         old, lineage = self._rotatable(key_id)
         now = self._clock.now()
@@ -136,7 +146,7 @@ class KeyCommands:
 
         Raises `KeyNotFound`, `WriteConflict`, `OutcomeUnknown`.
         """
-        deadline = time.monotonic() + WRITE_DEADLINE_SECONDS
+        deadline = time.monotonic() + WRITE_SECONDS
         key, lineage = self._changeable(key_id)
         if not key.is_active(self._clock.now()):
             await self._known_everywhere(key_id, deadline)
@@ -159,14 +169,12 @@ class KeyCommands:
                 raise
             await self._known_everywhere(key_id, deadline)
 
-    async def _issue(self, key_id: str, lineage_id: str, settings: KeySettings) -> tuple[str, IssuedKey]:
+    async def _issue(
+        self, key_id: str, lineage_id: str, settings: KeySettings, user: Requester
+    ) -> tuple[str, IssuedKey]:
         """A fresh secret, and the key as the log may know it."""
         secret = generate_key(settings.environment)
-        try:
-            async with asyncio.timeout(WRITE_DEADLINE_SECONDS * HASHING_SHARE):
-                bcrypt_hash = await self._hasher.hash(secret)
-        except TimeoutError:
-            raise HasherBusy("Too many keys are being created, try again") from None
+        bcrypt_hash = await _unless_gone(user, self._hasher.hash(secret, f"{user.actor} {user.address}"))
         days = settings.lifetime_days
         issued_at = self._clock.now().replace(microsecond=0)
         return secret, IssuedKey(
@@ -201,7 +209,7 @@ class KeyCommands:
         """Append the event and wait until every worker of this node has applied or ignored it."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(deadline - began):
+            async with asyncio.timeout(min(WRITE_SECONDS, deadline - began)):
                 append = await self._turn(event)
                 # Shielded: what is on its way to the log arrives, whether or not the caller still waits.
                 position, folded = await asyncio.shield(append)
@@ -247,6 +255,20 @@ class KeyCommands:
         # Asking for the error marks it as seen, also where the caller has given up.
         if not append.cancelled() and (error := append.exception()) is not None:
             logger.warning("an append to lineage %s failed: %s", lineage_id, error)
+
+
+async def _unless_gone(user: Requester, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of the work; when the caller hangs up it is cancelled. Raises `CallerGone` then."""
+    working = asyncio.create_task(work)
+    hanging_up = asyncio.ensure_future(user.hung_up())
+    try:
+        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise CallerGone
+        return working.result()
+    finally:
+        working.cancel()
+        hanging_up.cancel()
 
 
 def _end_of_grace(old: Key, now: datetime, grace: timedelta) -> datetime | None:

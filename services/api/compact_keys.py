@@ -14,7 +14,8 @@ from events.lineage import Key, KeySettings, Lineage
 
 #: The number of the key's terms, when it was created, its fingerprint, its bcrypt hash: always of 60
 #: characters. Its texts follow, with NUL between them, which no text of an event contains.
-_HEAD = Struct("<Iq32s60s")
+_HASH_BYTES = 60
+_HEAD = Struct(f"<Iq32s{_HASH_BYTES}s")
 _NUMBER = Struct("<I")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -108,7 +109,11 @@ class CompactKeys:
         if number is None:
             number = self._new_number(key.terms)
         created = _microseconds(key.created_at)
-        return _HEAD.pack(number, created, key.fingerprint, key.bcrypt_hash.encode()) + texts.encode()
+        bcrypt_hash = key.bcrypt_hash.encode()
+        if len(bcrypt_hash) != _HASH_BYTES:
+            # Cut or filled up to fit, it would be another hash; it is kept as none, which verifies nobody.
+            bcrypt_hash = b""
+        return _HEAD.pack(number, created, key.fingerprint, bcrypt_hash) + texts.encode()
 
     def unpack(self, key_id: str, packed: bytes) -> Key:
         number, created, fingerprint, bcrypt_hash = _HEAD.unpack_from(packed)

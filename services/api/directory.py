@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from events.keys import is_bcrypt_hash
 from events.lineage import Key, Lineage
 from services.api.compact_keys import CompactKeys, StoredKey, lineage_of, sequence_of, stored_keys
 from services.api.known_key import KnownKey
@@ -107,7 +108,7 @@ class KeyDirectory:
             elif lineage_of(key.key_id, packed) == key.lineage_id:
                 self._packed[key.key_id] = self._compact.pack(stored)
                 if (known := self._known.get(key.key_id)) is not None:
-                    known.know(key, is_parked=lineage.parked is not None)
+                    known.know(key, is_parked=_is_closed(key, is_parked=lineage.parked is not None))
             else:
                 self._dispute(key.key_id)
                 is_odd = True
@@ -152,7 +153,8 @@ class KeyDirectory:
         """The key ready for use. There is never a second one of it, so that all hold the newest facts."""
         if (known := self._known.get(key_id)) is None:
             key = self.key(key_id)
-            known = self._known[key_id] = KnownKey(key, is_parked=key.lineage_id in self._parked)
+            is_closed = _is_closed(key, is_parked=key.lineage_id in self._parked)
+            known = self._known[key_id] = KnownKey(key, is_parked=is_closed)
             if key_id in self._disputed:
                 known.dispute()
         return known
@@ -168,3 +170,10 @@ class KeyDirectory:
                 return
             yield key
             next_id = key.superseded_by
+
+
+def _is_closed(key: Key, *, is_parked: bool) -> bool:
+    """Refused whatever its lineage says. No event has a hash that bcrypt refuses; a row that an older reader
+    made of one may.
+    """
+    return is_parked or not is_bcrypt_hash(key.bcrypt_hash)

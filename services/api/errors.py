@@ -7,7 +7,8 @@ ApiError
 ├── OutcomeUnknown          appended perhaps, but not confirmed in time
 ├── UsageUnconfirmed        the same for a use that was reported
 ├── ReadModelUnavailable    Postgres does not answer, or lags too far behind the log
-└── HasherBusy              no room for another bcrypt now
+├── HasherBusy              no room for another bcrypt now
+└── CallerGone              nobody waits for the answer any more
 """
 
 from __future__ import annotations
@@ -53,4 +54,15 @@ class ReadModelUnavailable(ApiError):
 
 
 class HasherBusy(ApiError):
-    """Too many keys are waiting to be hashed."""
+    """Too many keys are waiting to be hashed or checked; in so many seconds there may be room."""
+
+    def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class CallerGone(ApiError):
+    """The caller has hung up, so that its change was not begun."""
+
+    def __init__(self) -> None:
+        super().__init__("The caller has hung up")

@@ -51,6 +51,7 @@ class _Single(IntEnum):
     RECORDS_UNREADABLE = auto()
     APPEND_TIMES_DOUBTED = auto()
     BCRYPT_CHECKS = auto()
+    UNKNOWN_PEPPERS = auto()
     WINDOW_COUNTS_SENT = auto()
     WINDOW_COUNTS_READ = auto()
     WRITES = auto()
@@ -164,6 +165,9 @@ class Metrics:
     def bcrypt_check(self) -> None:
         self._numbers[_Single.BCRYPT_CHECKS] += 1
 
+    def unknown_pepper(self) -> None:
+        self._numbers[_Single.UNKNOWN_PEPPERS] += 1
+
 
 class NodeCollector(Collector):
     """The metrics of all workers of a node, as one."""
@@ -217,6 +221,11 @@ class NodeCollector(Collector):
                 "Records whose append time is too far ahead of the host's clock to be believed.",
             ),
             (_Single.BCRYPT_CHECKS, "bcrypt_checks", "Keys that only bcrypt could verify."),
+            (
+                _Single.UNKNOWN_PEPPERS,
+                "unknown_pepper_refusals",
+                "Validations of what looked like a key whose pepper no node was ever started with.",
+            ),
             (_Single.WINDOW_COUNTS_SENT, "window_counts_sent", "Counts of rate windows sent to the others."),
             (_Single.WINDOW_COUNTS_READ, "window_counts_read", "Counts read, in every worker."),
             (_Single.WRITES, "writes", "Events appended and applied by every worker of the node."),

@@ -24,6 +24,9 @@ from services.api.windows_snapshot import PostgresWindows, WindowsSnapshot
 CheckLog = Callable[[LogIdentity | None], Awaitable[LogIdentity]]
 
 
+OpenReader = Callable[[], AbstractAsyncContextManager[LogReader]]
+
+
 class ReadModels(Protocol):
     """What the projector has made of the log. All but `is_reachable` raise `ReadModelUnavailable`."""
 
@@ -88,6 +91,8 @@ class UsageReadModels(Protocol):
 class Ports:
     """`reader` reads `keys.lifecycle`, `counters` reads `ratelimit.counters`.
 
+    `peppers` opens a reader of `keys.peppers`: it is read now and then, and not followed.
+
     `check_log` raises `WrongLog` unless the log is the given one (None: any).
 
     Nothing else may be used before `opened` is entered; it waits for a log that is away, and closes all.
@@ -101,6 +106,7 @@ class Ports:
     counters: LogReader
     windows: Windows
     usage_read_models: UsageReadModels
+    peppers: OpenReader
 
 
 def kafka_and_postgres(settings: ApiSettings) -> Ports:
@@ -130,4 +136,5 @@ def kafka_and_postgres(settings: ApiSettings) -> Ports:
         counters,
         PostgresWindows(read_models, settings.rate_counters.name),
         PostgresUsageReadModels(read_models, settings),
+        lambda: KafkaLogReader(settings, settings.peppers),
     )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from events.database_url import DatabaseUrl, password_in
 from events.errors import SettingsError
+from events.keys import MAX_BCRYPT_COST, MIN_BCRYPT_COST
 from events.process_logs import LoggingSettings
 from events.topics import LogSettings
 from services.api.follower import ASK_SECONDS
@@ -86,13 +87,12 @@ class ApiSettings(LogSettings, LoggingSettings, TraceSettings):
     usage_tokens: (
         Annotated[tuple[Annotated[str, AfterValidator(_check_token)], ...], BeforeValidator(_split)] | None
     ) = Field(default=None, alias="USAGE_TOKEN", repr=False)
-    peppers: Annotated[
+    key_peppers: Annotated[
         tuple[Annotated[Pepper, BeforeValidator(_read_pepper)], ...],
         BeforeValidator(_split),
         AfterValidator(_distinct),
     ] = Field(alias="KEY_PEPPERS", repr=False)
-    #: Readers refuse a key whose hash costs more than 14 rounds.
-    bcrypt_rounds: int = Field(default=12, alias="BCRYPT_ROUNDS", ge=4, le=14)
+    bcrypt_rounds: int = Field(default=12, alias="BCRYPT_ROUNDS", ge=MIN_BCRYPT_COST, le=MAX_BCRYPT_COST)
     #: The log is asked every second where it ends, and takes a moment to answer.
     max_staleness_seconds: float = Field(default=300, alias="MAX_STALENESS_SECONDS", ge=2 * ASK_SECONDS)
     trusted_proxies: Annotated[

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.routing import compile_path
 
 from services.api.errors import (
+    CallerGone,
     HasherBusy,
     KeyNotFound,
     OutcomeUnknown,
@@ -26,17 +27,18 @@ from services.api.http.middleware import EXHAUSTED, FAILED
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = {"Retry-After": "1"}
+#: No standard status, as nobody reads it: what proxies count such requests under.
+CLIENT_CLOSED_REQUEST = 499
 STATUS = {
     Unauthenticated: 401,
     KeyNotFound: 404,
     WriteConflict: 409,
     ReadModelUnavailable: 503,
-    HasherBusy: 503,
+    CallerGone: CLIENT_CLOSED_REQUEST,
 }
 HEADERS: dict[type[Exception], dict[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": "Bearer"},
     ReadModelUnavailable: RETRY_AFTER,
-    HasherBusy: RETRY_AFTER,
 }
 
 
@@ -44,6 +46,7 @@ def register(app: FastAPI) -> None:
     """Teach the application every error of this service."""
     for error in STATUS:
         app.add_exception_handler(error, _known_error)
+    app.add_exception_handler(HasherBusy, _hasher_busy)
     app.add_exception_handler(OutcomeUnknown, _outcome_unknown)
     app.add_exception_handler(UsageUnconfirmed, _usage_unconfirmed)
     app.add_exception_handler(RequestValidationError, _bad_request)
@@ -53,6 +56,11 @@ def register(app: FastAPI) -> None:
 
 async def _known_error(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, STATUS[type(error)], HEADERS.get(type(error)))
+
+
+async def _hasher_busy(request: Request, error: Exception) -> JSONResponse:
+    busy = cast(HasherBusy, error)
+    return JSONResponse({"detail": str(busy)}, 503, {"Retry-After": str(busy.retry_after_seconds)})
 
 
 async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:

@@ -66,9 +66,16 @@ class AdminRoute(GuardedRoute):
         return state.admin_tokens
 
 
-async def requester() -> Requester:
+async def requester(request: Request) -> Requester:
     """The admin, who asks."""
-    return Requester(ACTOR, REQUEST_ID.get())
+    address = request.client.host if request.client else ""
+    return Requester(ACTOR, REQUEST_ID.get(), address, lambda: hung_up(request))
+
+
+async def hung_up(request: Request) -> None:
+    """Return once the caller has hung up. The request must have been read to its end."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def known_form(key_id: str) -> str:

@@ -22,6 +22,7 @@ from services.api.ports import CheckLog, Ports
 from services.api.settings import ApiSettings
 from services.api.state import State
 from tests.fakes import MEMORY_LOG, ManualTime, MemoryReadModels, UnsteadyLog, UnsteadyReader
+from tests.pepper_fakes import PEPPERS
 from tests.unit.api.workers import TOPIC, eventually, made
 from tests.usage_fakes import MemoryUsageReadModels
 from tests.window_fakes import COUNTERS, MemoryWindows
@@ -107,6 +108,7 @@ async def running(
         counters=counters,
         windows=windows,
         usage_read_models=MemoryUsageReadModels(log, settings),
+        peppers=lambda: nullcontext(log.reader(PEPPERS)),
     )
     beside: list[ASGIApp] = []
 

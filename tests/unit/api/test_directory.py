@@ -8,9 +8,11 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from events.keys import KeyEvent
+from events.keys import KeyEvent, is_bcrypt_hash
 from events.lineage import Applied, Lineage, apply, park
+from services.api.compact_keys import stored_keys
 from services.api.directory import KeyDirectory
+from tests.bcrypt_hashes import BAD
 from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated
 from tests.unit.api.workers import known_key
 
@@ -240,3 +242,25 @@ def test_a_secret_that_two_lineages_claim_passes_for_neither(*, latecomer_first:
     known = directory.find(bytes.fromhex(victim.data.fingerprint))
     assert known is not None
     assert known.active_until == -math.inf
+
+
+@pytest.mark.parametrize("pepper_id", ["p1", "retired"])
+@pytest.mark.parametrize(
+    "bad", [*BAD.values(), "é" * 30, "a" * 59 + "é"], ids=[*BAD, "30 of two", "61 bytes"]
+)
+def test_a_row_with_a_hash_that_nobody_could_check_is_a_key_that_never_passes(
+    bad: str, pepper_id: str
+) -> None:
+    """No event has one, but rows that an older projector made may: they are loaded, and do no harm."""
+    created = a_key_created(pepper_id=pepper_id)
+    (key,) = history(created).keys
+    lineage = Lineage(key.lineage_id, 1, (key._replace(bcrypt_hash=bad),))
+    loaded, put = a_directory(), a_directory(lineage)
+    loaded.load(stored_keys(lineage))
+
+    for directory in (loaded, put):
+        known = known_key(directory, key.key_id)
+        assert known.active_until == -math.inf
+        assert not is_bcrypt_hash(directory.key(key.key_id).bcrypt_hash)
+    put.put(lineage)
+    assert known_key(put, key.key_id).active_until == -math.inf

@@ -112,13 +112,13 @@ def test_without_a_usage_token_none_is_asked_for() -> None:
 
 
 def test_several_peppers_are_separated_by_commas_newest_first() -> None:
-    peppers = settings(KEY_PEPPERS=f"2026:{'n' * 32}, 2025:{'o' * 32}").peppers
+    peppers = settings(KEY_PEPPERS=f"2026:{'n' * 32}, 2025:{'o' * 32}").key_peppers
 
     assert [(pepper.name, pepper.secret) for pepper in peppers] == [("2026", "n" * 32), ("2025", "o" * 32)]
 
 
 def test_a_pepper_may_contain_a_colon() -> None:
-    (pepper,) = settings(KEY_PEPPERS="2026:" + "a:" * 16).peppers
+    (pepper,) = settings(KEY_PEPPERS="2026:" + "a:" * 16).key_peppers
 
     assert pepper.secret == "a:" * 16
 

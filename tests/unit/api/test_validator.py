@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from events.lineage import Key, Lineage, issued_key, park
+from events.memory_log import MemoryLog
 from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
 from services.api.metrics import Metrics
@@ -20,6 +21,7 @@ from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
 from tests.fakes import ManualTime
+from tests.pepper_fakes import known_peppers
 from tests.unit.api.workers import judge, known_key
 from tests.window_fakes import a_view_of_windows
 
@@ -38,7 +40,9 @@ class Desk:
         self.fingerprints = Fingerprints([PEPPER])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
         self.clock = self.time.clock()
-        bcrypt_fallback = BcryptFallback(self.directory, self.fingerprints, hasher, self.clock, Metrics())
+        bcrypt_fallback = BcryptFallback(
+            self.directory, self.fingerprints, known_peppers(MemoryLog()), hasher, self.clock, Metrics()
+        )
         self.validator = KeyValidator(self.directory, self.fingerprints, bcrypt_fallback, a_view_of_windows())
 
     def knows(self, *keys: Key, parked: str | None = None) -> None:
@@ -308,7 +312,9 @@ def test_keys_work_on_under_an_older_pepper(desk: Desk) -> None:
     hasher = Hasher(4)
 
     clock = desk.time.clock()
-    bcrypt_fallback = BcryptFallback(directory, fingerprints, hasher, clock, Metrics())
+    bcrypt_fallback = BcryptFallback(
+        directory, fingerprints, known_peppers(MemoryLog()), hasher, clock, Metrics()
+    )
     validator = KeyValidator(directory, fingerprints, bcrypt_fallback, a_view_of_windows())
     hasher.close()
 

@@ -29,6 +29,7 @@ from services.api.validation.key_material import Fingerprints, Pepper
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.fakes import ManualTime
+from tests.pepper_fakes import known_peppers
 from tests.window_fakes import a_view_of_windows
 
 TOPIC: Topic = Topics.from_environment({}).lifecycle
@@ -107,7 +108,9 @@ def build(
     commands = KeyCommands(
         log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )
-    bcrypt_fallback = BcryptFallback(directory, fingerprints, hasher, clock, metrics)
+    bcrypt_fallback = BcryptFallback(
+        directory, fingerprints, known_peppers(MemoryLog(), fingerprints.known_ids), hasher, clock, metrics
+    )
     validator = KeyValidator(directory, fingerprints, bcrypt_fallback, a_view_of_windows())
     return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
 

@@ -8,12 +8,15 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+import bcrypt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from events.codec import Event, decode, encode
 from events.errors import UnreadableRecord
+from events.keys import is_bcrypt_hash
+from tests.bcrypt_hashes import BAD
 from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated, some_usage
 
 CREATED = a_key_created(
@@ -153,6 +156,36 @@ def test_what_is_no_event_says_why(value: bytes | None, why: str) -> None:
 def test_what_no_store_could_keep_is_no_event(event: Event, path: tuple[str, ...], value: Any) -> None:
     """A record that every reader accepts and Postgres refuses would stop the projections for ever."""
     assert reason(changed(event, path, value))
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [(CREATED, ("data", "bcrypt_hash")), (ROTATED, ("data", "new_key", "bcrypt_hash"))],
+    ids=["created", "rotated"],
+)
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_hash_that_nobody_could_check_is_in_no_event(event: Event, path: tuple[str, ...], bad: str) -> None:
+    assert reason(changed(event, path, bad)) == f"{event.type}.{'.'.join(path)}: string_pattern_mismatch"
+
+
+@pytest.mark.parametrize("rounds", [4, 5])
+def test_what_bcrypt_makes_is_a_hash_whatever_its_salt(rounds: int) -> None:
+    for _ in range(50):
+        made = bcrypt.hashpw(b"secret", bcrypt.gensalt(rounds)).decode()
+        assert is_bcrypt_hash(made)
+        decode(changed(CREATED, ("data", "bcrypt_hash"), made))
+
+
+def test_bcrypt_itself_checks_whatever_is_called_a_hash() -> None:
+    """And what it refuses is not called one: it raises for a salt that ends in any other character."""
+    for last in "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789":
+        stored = f"$2b$04${'a' * 21}{last}{'a' * 31}"
+        try:
+            bcrypt.checkpw(b"secret", stored.encode())
+        except ValueError:
+            assert not is_bcrypt_hash(stored)
+        else:
+            assert is_bcrypt_hash(stored)
 
 
 @pytest.mark.parametrize(

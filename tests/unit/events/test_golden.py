@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from events.asyncapi import EVENTS, SCHEMAS, TOTALS
 from events.codec import Event, Total, decode, decode_total, encode
 from events.keys import IssuedKey, KeyCreated, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.peppers import ConfiguredPepper, PepperConfigured
 from events.totals import (
     HourlyTotals,
     HourlyUsage,
@@ -56,7 +57,7 @@ CREATED = KeyCreated(
         expires_at=datetime(2026, 2, 14, 10, 30, tzinfo=UTC),
         lifetime_days=30,
         key_prefix="hk_live_AbC***",
-        bcrypt_hash="$2b$12$" + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.",
+        bcrypt_hash="$2b$12$" + "abcdefghijklmnopqrstuuwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.",
         fingerprint="00112233445566778899aabbccddeeff" * 2,
         pepper_id="2026-01",
     ),
@@ -76,7 +77,7 @@ ROTATED = KeyRotated(
                 "key_id": SECOND,
                 "expires_at": datetime(2026, 2, 19, 8, 0, 0, 123456, tzinfo=UTC),
                 "key_prefix": "hk_live_XyZ***",
-                "bcrypt_hash": "$2b$12$" + "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba/",
+                "bcrypt_hash": "$2b$12$" + "ZYXWVUTSRQPONMLKJIHGFeDCBAzyxwvutsrqponmlkjihgfedcba/",
                 "fingerprint": "ffeeddccbbaa99887766554433221100" * 2,
             }
         ),
@@ -139,6 +140,14 @@ COUNTED = WindowCount(
     count=7,
     last_used={SECOND: 1_769_730_000_001},
 )
+CONFIGURED = PepperConfigured(
+    id="019bc111-5c40-7aaa-8000-000000000005",
+    source="hokusai-auth/api/node-1",
+    subject="2026a.3fa9c1d2",
+    time=datetime(2026, 1, 15, 10, 0, tzinfo=UTC),
+    partitionkey="2026a.3fa9c1d2",
+    data=ConfiguredPepper(pepper_id="2026a.3fa9c1d2"),
+)
 JANUARY = StatementLine(
     kind="usage",
     month="2026-01",
@@ -186,6 +195,7 @@ EXPECTED: dict[str, Event | Total] = {
     "HourlyUsage.v1.json": HOUR_USED,
     "WindowCount.v1.json": COUNTED,
     "StatementClosed.v1.json": CLOSED,
+    "PepperConfigured.v1.json": CONFIGURED,
 }
 CURRENT = [name for name, event in EXPECTED.items() if event.type.endswith(name.removesuffix(".json"))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from events.codec import encode
@@ -11,6 +12,7 @@ from events.errors import UnreadableRecord
 from events.keys import KeyEvent
 from events.lifecycle import Folded, Unreadable, fold, read_event
 from events.lineage import Applied, Ignored, Lineage, Parked, apply
+from tests.bcrypt_hashes import BAD
 from tests.builders import (
     StoredRecord,
     a_key_created,
@@ -135,3 +137,35 @@ def test_a_creation_that_cannot_be_read_closes_its_lineage_with_the_next_event()
     assert folded(replace(lifecycle_record(CREATED), value=b"{")).lineage is None
     later = folded(lifecycle_record(a_key_rotated(CREATED)))
     assert later.lineage == Lineage(CREATED.subject, parked="gap: sequence 2 after 0")
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_created_key_whose_hash_nobody_could_check_does_not_come_into_being(bad: str) -> None:
+    outcome = folded(_with_hash(CREATED, bad))
+
+    assert isinstance(outcome.outcome, Unreadable)
+    assert outcome.lineage is None
+    assert outcome.is_dead_letter
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_rotation_to_a_key_whose_hash_nobody_could_check_closes_its_lineage(bad: str) -> None:
+    """The old key was to die: it must not live on because its successor can't be understood."""
+    outcome = folded(_with_hash(a_key_rotated(CREATED), bad), CREATED)
+
+    assert isinstance(outcome.outcome, Parked)
+    assert outcome.outcome.lineage.parked is not None
+    assert outcome.is_dead_letter
+
+
+def test_what_follows_on_a_key_that_did_not_come_into_being_closes_its_lineage() -> None:
+    outcome = folded(lifecycle_record(a_key_rotated(CREATED)))
+
+    assert isinstance(outcome.outcome, Parked)
+    assert outcome.outcome.lineage.keys == ()
+
+
+def _with_hash(event: KeyEvent, bcrypt_hash: str) -> StoredRecord:
+    written = orjson.loads(encode(event))
+    written["data"].get("new_key", written["data"])["bcrypt_hash"] = bcrypt_hash
+    return replace(lifecycle_record(event), value=orjson.dumps(written))

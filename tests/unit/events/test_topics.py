@@ -16,6 +16,7 @@ def test_these_are_the_topics() -> None:
     assert [topic.name for topic in Topics().all()] == [
         "keys.lifecycle",
         "keys.lifecycle.dlq",
+        "keys.peppers",
         "keys.usage",
         "keys.usage.dlq",
         "ratelimit.counters",
@@ -56,8 +57,14 @@ def test_counters_are_kept_for_three_hours_and_not_compacted() -> None:
     assert configuration["segment.ms"] == str(10 * 60 * 1000)
 
 
-def test_hourly_totals_are_compacted() -> None:
-    assert Topics().hourly_usage.configuration["cleanup.policy"] == "compact"
+@pytest.mark.parametrize("name", ["hourly_usage", "peppers"])
+def test_what_is_said_again_and_again_is_compacted(name: str) -> None:
+    assert getattr(Topics(), name).configuration["cleanup.policy"] == "compact"
+
+
+def test_deployments_that_are_older_than_the_topic_go_on_without_peppers_alone() -> None:
+    topics = Topics()
+    assert [topic for topic in topics.all() if topic.is_optional] == [topics.peppers]
 
 
 @pytest.mark.parametrize("name", ["lifecycle_dead_letters", "usage_dead_letters"])

@@ -31,19 +31,19 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_secret_that_is_not_hashed_in_time_leaves_nothing_behind(
-    log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: MemoryLog, tmp_path: Path
 ) -> None:
     """Nothing was appended, and that is what the caller is told."""
-    hasher = SlowHasher(4)
+    hasher = SlowHasher(4, patience_seconds=0.1)
     async with following(build(tmp_path, log.reader(TOPIC), log, hasher=hasher)) as worker:
         issue = await worker.commands.create(SETTINGS, ADMIN)
-        monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.05)
         hasher.may_go_on.clear()
 
         with pytest.raises(HasherBusy):
             await worker.commands.create(SETTINGS, ADMIN)
         with pytest.raises(HasherBusy):
             await worker.commands.rotate(issue.key.key_id, NO_GRACE, ADMIN)
+        hasher.may_go_on.set()
 
         assert len(await events_in(log)) == 1
         assert await worker.validate(issue.secret) is Verdict.VALID
@@ -84,7 +84,7 @@ async def test_a_write_out_of_time_is_unknown_and_still_takes_effect(
     worker: Worker, unsteady: UnsteadyLog, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issue = await worker.commands.create(SETTINGS, ADMIN)
-    monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(commands, "WRITE_SECONDS", 0.05)
     unsteady.hold()
 
     with pytest.raises(OutcomeUnknown) as unknown:
@@ -101,7 +101,7 @@ async def test_nothing_is_appended_behind_a_write_whose_outcome_is_unknown(
     worker: Worker, unsteady: UnsteadyLog, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issue = await worker.commands.create(SETTINGS, ADMIN)
-    monkeypatch.setattr(commands, "WRITE_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(commands, "WRITE_SECONDS", 0.05)
     unsteady.hold()
     for _ in range(2):
         with pytest.raises(OutcomeUnknown):

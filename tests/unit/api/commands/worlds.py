@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any
 
 from events.memory_log import MemoryLog
 from services.api.commands import Issue
-from services.api.validation.hashing import Hasher
+from services.api.validation.hashing import Hasher, bcrypt_hash
 from services.api.verdict import Verdict
 from tests.fakes import UnsteadyLog
 from tests.unit.api.workers import ADMIN, SETTINGS, Worker, caught_up, eventually, verdicts
@@ -57,14 +58,16 @@ class Race:
 class SlowHasher(Hasher):
     """Hashes when it may go on."""
 
-    def __init__(self, rounds: int) -> None:
-        super().__init__(rounds)
+    def __init__(self, rounds: int, patience_seconds: float = 5.0) -> None:
+        super().__init__(rounds, patience_seconds=patience_seconds, compute=self._compute_slowly)
+        self.computed = 0
         self.is_waiting = False
-        self.may_go_on = asyncio.Event()
+        self.may_go_on = threading.Event()
         self.may_go_on.set()
 
-    async def hash(self, key: str) -> str:
+    def _compute_slowly(self, key: bytes, rounds: int) -> str:
         self.is_waiting = True
-        await self.may_go_on.wait()
+        assert self.may_go_on.wait(10)
         self.is_waiting = False
-        return await super().hash(key)
+        self.computed += 1
+        return bcrypt_hash(key, rounds)

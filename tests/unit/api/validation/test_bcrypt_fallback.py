@@ -11,6 +11,7 @@ import bcrypt
 import pytest
 
 from events.lineage import Key, Lineage, issued_key, park
+from events.memory_log import MemoryLog
 from events.shown_keys import display_prefix
 from services.api.directory import KeyDirectory
 from services.api.errors import HasherBusy
@@ -22,6 +23,7 @@ from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
 from tests.fakes import ManualTime
+from tests.pepper_fakes import declare, known_peppers
 from tests.unit.api.workers import judge
 from tests.window_fakes import a_view_of_windows
 
@@ -66,14 +68,18 @@ class Desk:
         self.fingerprints = Fingerprints([Pepper("2026", "a pepper of thirty-two characters")])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
         clock = self.time.clock()
-        bcrypt_fallback = BcryptFallback(self.directory, self.fingerprints, hasher, clock, Metrics())
+        self.log, self.metrics = MemoryLog(), Metrics()
+        self.peppers = known_peppers(self.log, self.fingerprints.known_ids)
+        bcrypt_fallback = BcryptFallback(
+            self.directory, self.fingerprints, self.peppers, hasher, clock, self.metrics
+        )
         self.validator = KeyValidator(self.directory, self.fingerprints, bcrypt_fallback, a_view_of_windows())
 
-    def knows(self, secret: bytes) -> Key:
+    def knows(self, secret: bytes, **facts: str) -> Key:
+        hashed = bcrypt.hashpw(secret, bcrypt.gensalt(4)).decode()
+        prefix = display_prefix(secret.decode())
         created = a_key_created(
-            pepper_id="retired",
-            key_prefix=display_prefix(secret.decode()),
-            bcrypt_hash=bcrypt.hashpw(secret, bcrypt.gensalt(4)).decode(),
+            **{"pepper_id": "retired", "key_prefix": prefix, "bcrypt_hash": hashed, **facts}
         )
         key = issued_key(created.data, NOW)
         self.now_knows(key)
@@ -96,8 +102,16 @@ def hasher() -> Iterator[CountingHasher]:
 
 
 @pytest.fixture
-def desk(hasher: CountingHasher) -> Desk:
-    return Desk(hasher)
+async def desk(hasher: CountingHasher) -> Desk:
+    return await a_desk(hasher)
+
+
+async def a_desk(hasher: Hasher) -> Desk:
+    """One whose node has started after another one with the pepper that is no longer there."""
+    desk = Desk(hasher)
+    await declare(desk.log, "retired")
+    await desk.peppers.start()
+    return desk
 
 
 async def test_a_key_is_recognised_once_and_found_by_its_fingerprint_ever_after(
@@ -240,7 +254,7 @@ async def test_successes_never_use_up_the_tries(desk: Desk) -> None:
 
 async def test_a_full_pool_says_not_now_and_never_no() -> None:
     hasher = CountingHasher(limit=0)
-    desk = Desk(hasher)
+    desk = await a_desk(hasher)
     desk.knows(SECRET)
     try:
         for _ in range(10):

@@ -19,7 +19,7 @@ KEY = "hk_live_" + "k" * 32
 
 @pytest.fixture
 def hasher() -> Iterator[Hasher]:
-    hasher = Hasher(rounds=4, limit=2)
+    hasher = Hasher(rounds=4, check_limit=2)
     yield hasher
     hasher.close()
 

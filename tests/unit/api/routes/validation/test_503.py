@@ -10,6 +10,7 @@ import pytest
 
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
+from tests.pepper_fakes import declare
 from tests.unit.api.callers import VALIDATE, a_key, bearer
 from tests.unit.api.running import Surroundings, running
 from tests.unit.api.workers import append
@@ -32,6 +33,7 @@ class Test503:
         self, api: Surroundings, anyone: httpx.AsyncClient
     ) -> None:
         secret = "hk_live_AbC" + "x" * 29
+        await declare(api.log, "retired")
         bcrypt_hash = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
         await append(
             api.log,

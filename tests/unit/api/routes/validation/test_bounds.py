@@ -16,6 +16,7 @@ async def test_a_flood_of_bad_keys_costs_no_bcrypt_no_record_and_no_query(
     api: Surroundings, anyone: httpx.AsyncClient
 ) -> None:
     api.read_models.is_away = True
+    appended = api.appends.attempts
     for number in range(300):
         answer = await anyone.post(VALIDATE, headers=bearer(f"hk_live_{number:032d}"))
         assert refused(answer, Verdict.UNKNOWN)
@@ -23,7 +24,7 @@ async def test_a_flood_of_bad_keys_costs_no_bcrypt_no_record_and_no_query(
     text = (await anyone.get("/metrics")).text
     assert 'hokusai_api_validations_total{verdict="unknown"} 300.0' in text
     assert "hokusai_api_bcrypt_checks_total 0.0" in text
-    assert api.appends.attempts == 0
+    assert api.appends.attempts == appended
 
 
 @pytest.mark.parametrize("path", [VALIDATE + "x", "/api/v1/validate", "/validate", "/api/v1/keys", "/"])
