@@ -6,6 +6,7 @@ from collections.abc import Collection
 from contextlib import nullcontext
 
 from events.codec import encode
+from events.log import LogReader
 from events.memory_log import MemoryLog
 from events.peppers import ConfiguredPepper, PepperConfigured
 from events.topics import Topic, Topics
@@ -17,11 +18,11 @@ PEPPERS: Topic = Topics.from_environment({}).peppers
 PAUSE_SECONDS, AGAIN_SECONDS = 0.02, 0.1
 
 
-def known_peppers(log: MemoryLog, own: Collection[str] = ()) -> KnownPeppers:
+def known_peppers(log: MemoryLog, own: Collection[str] = (), reader: LogReader | None = None) -> KnownPeppers:
     """Those of a node that has not read the topic yet."""
     return KnownPeppers(
         own,
-        lambda: nullcontext(log.reader(PEPPERS)),
+        lambda: nullcontext(reader or log.reader(PEPPERS)),
         log,
         PEPPERS.name,
         "urn:hokusai:test",

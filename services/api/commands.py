@@ -53,7 +53,7 @@ class Requester:
     actor: str
     correlation_id: str
     address: str = ""
-    hung_up: Callable[[], Awaitable[None]] = field(default=_never, compare=False, repr=False)
+    hung_up: Callable[[], Awaitable[object]] = field(default=_never, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

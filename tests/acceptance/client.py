@@ -11,8 +11,8 @@ KEYS = "/api/v1/keys"
 VALIDATE = f"{KEYS}/validate"
 USAGE = "/api/v1/usage"
 
-#: Longer than the five seconds within which everything is answered.
-TIMEOUT_SECONDS = 8.0
+#: Longer than the ten seconds within which everything is answered.
+TIMEOUT_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)

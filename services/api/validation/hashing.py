@@ -52,13 +52,13 @@ class Hasher:
         check_limit: int = 16,
         *,
         queue_limit: int = 1000,
-        patience_seconds: float = PATIENCE_SECONDS,
+        patience_seconds: float | None = None,
         threads: int | None = None,
         compute: Callable[[bytes, int], str] | None = None,
     ) -> None:
         self._rounds = rounds
         self._compute = compute or bcrypt_hash
-        self._patience_seconds = patience_seconds
+        self._patience_seconds = patience_seconds or PATIENCE_SECONDS
         self._threads = threads or _cores()
         self._turns = FairTurns(self._threads, queue_limit)
         self._mean_seconds: float = _FASTEST_ROUND_SECONDS * 2**rounds
@@ -157,5 +157,6 @@ def _give_way() -> None:
     """Make the calling thread less important than the event loop's, where a thread has a priority."""
     if sys.platform != "linux":
         return
+    thread = threading.get_native_id()
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

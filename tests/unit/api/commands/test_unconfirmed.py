@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from events.memory_log import MemoryLog
 from services.api import commands
-from services.api.errors import HasherBusy, OutcomeUnknown
+from services.api.errors import CallerGone, HasherBusy, OutcomeUnknown
 from services.api.verdict import Verdict
 from tests.fakes import UnsteadyLog
 from tests.unit.api.commands.worlds import SlowHasher
@@ -129,3 +130,46 @@ async def test_a_caller_that_hangs_up_takes_nothing_back(
 
     await eventually(lambda: sequence(worker, issue) == 2)
     assert await worker.validate(issue.secret) is Verdict.INACTIVE
+
+
+async def test_a_caller_that_hangs_up_before_its_key_is_hashed_gets_none(
+    log: MemoryLog, tmp_path: Path
+) -> None:
+    hasher, gone = SlowHasher(4, threads=1), asyncio.Event()
+    async with following(build(tmp_path, log.reader(TOPIC), log, hasher=hasher)) as worker:
+        issue = await worker.commands.create(SETTINGS, ADMIN)
+        hasher.may_go_on.clear()
+        stays = asyncio.create_task(worker.commands.create(SETTINGS, ADMIN))
+        await eventually(lambda: hasher.is_waiting)
+        leaver = replace(ADMIN, hung_up=gone.wait)
+        leaving = [
+            asyncio.create_task(worker.commands.create(SETTINGS, leaver)),
+            asyncio.create_task(worker.commands.rotate(issue.key.key_id, NO_GRACE, leaver)),
+        ]
+        await asyncio.sleep(0)
+        gone.set()
+
+        for task in leaving:
+            with pytest.raises(CallerGone):
+                await task
+        hasher.may_go_on.set()
+
+        await stays
+        assert hasher.computed == 2
+        assert len(await events_in(log)) == 2
+        assert await worker.validate(issue.secret) is Verdict.VALID
+
+
+async def test_the_log_has_its_own_time_after_a_long_wait_for_a_hash(
+    log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting beats refusing: what was hashed late is appended all the same."""
+    monkeypatch.setattr(commands, "WRITE_SECONDS", 0.3)
+    hasher = SlowHasher(4)
+    async with following(build(tmp_path, log.reader(TOPIC), log, hasher=hasher)) as worker:
+        hasher.may_go_on.clear()
+        creating = asyncio.create_task(worker.commands.create(SETTINGS, ADMIN))
+        await asyncio.sleep(0.5)
+        hasher.may_go_on.set()
+
+        assert await worker.validate((await creating).secret) is Verdict.VALID

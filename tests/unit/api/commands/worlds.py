@@ -58,8 +58,10 @@ class Race:
 class SlowHasher(Hasher):
     """Hashes when it may go on."""
 
-    def __init__(self, rounds: int, patience_seconds: float = 5.0) -> None:
-        super().__init__(rounds, patience_seconds=patience_seconds, compute=self._compute_slowly)
+    def __init__(self, rounds: int, patience_seconds: float = 5.0, threads: int | None = None) -> None:
+        super().__init__(
+            rounds, patience_seconds=patience_seconds, threads=threads, compute=self._compute_slowly
+        )
         self.computed = 0
         self.is_waiting = False
         self.may_go_on = threading.Event()

@@ -21,9 +21,10 @@ from services.api.validation.hashing import Hasher
 from services.api.validation.key_material import Fingerprints, Pepper
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
+from tests.bcrypt_hashes import BAD
 from tests.builders import a_key_created
-from tests.fakes import ManualTime
-from tests.pepper_fakes import declare, known_peppers
+from tests.fakes import ManualTime, UnsteadyReader
+from tests.pepper_fakes import PEPPERS, declare, known_peppers
 from tests.unit.api.workers import judge
 from tests.window_fakes import a_view_of_windows
 
@@ -60,16 +61,29 @@ class CountingHasher(Hasher):
         return await super().check(key, bcrypt_hash)
 
 
+class CountingMetrics(Metrics):
+    """Counts what was refused because of a pepper."""
+
+    refusals = 0
+
+    def unknown_pepper(self) -> None:
+        self.refusals += 1
+
+
 class Desk:
     """A validator under today's pepper, and keys of a pepper that is no longer there."""
 
-    def __init__(self, hasher: Hasher) -> None:
+    def __init__(self, hasher: Hasher, *, is_log_away: bool = False) -> None:
         self.time = ManualTime(NOW)
         self.fingerprints = Fingerprints([Pepper("2026", "a pepper of thirty-two characters")])
         self.directory = KeyDirectory(self.fingerprints.known_ids)
         clock = self.time.clock()
-        self.log, self.metrics = MemoryLog(), Metrics()
-        self.peppers = known_peppers(self.log, self.fingerprints.known_ids)
+        self.log = MemoryLog()
+        reader = UnsteadyReader(self.log.reader(PEPPERS))
+        if is_log_away:
+            reader.fall_silent()
+        self.peppers = known_peppers(self.log, self.fingerprints.known_ids, reader)
+        self.metrics = CountingMetrics()
         bcrypt_fallback = BcryptFallback(
             self.directory, self.fingerprints, self.peppers, hasher, clock, self.metrics
         )
@@ -276,3 +290,68 @@ async def test_a_slow_check_holds_up_nobody_else(desk: Desk, hasher: CountingHas
 
     hasher.go_on()
     assert await slow
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+async def test_a_hash_that_bcrypt_refuses_hides_no_other_key_that_looks_alike(
+    desk: Desk, hasher: CountingHasher, bad: str
+) -> None:
+    """Such a hash is in no event; a row that an older projector made of one may have it."""
+    before = desk.knows(a_wrong_secret(1))
+    desk.now_knows(before._replace(bcrypt_hash=bad))
+    key = desk.knows(SECRET)
+    after = desk.knows(a_wrong_secret(2))
+    desk.now_knows(after._replace(bcrypt_hash=bad))
+
+    known = await desk.validator.find_by_bcrypt(SECRET)
+
+    assert known is not None
+    assert known.key_id == key.key_id
+    assert not await desk.recognises(a_wrong_secret(1))
+    assert not await desk.recognises(a_wrong_secret(2))
+    assert hasher.checks == 1
+
+
+async def test_a_key_under_a_pepper_that_no_node_was_started_with_is_refused(
+    desk: Desk, hasher: CountingHasher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may write to keys.lifecycle can make up a secret and its hash, but no declaration."""
+    desk.knows(SECRET, pepper_id="forged")
+
+    for _ in range(20):
+        assert not await desk.recognises(SECRET)
+
+    assert hasher.checks == 0
+    assert desk.metrics.refusals == 20
+    assert sum("'forged'" in record.getMessage() for record in caplog.records) == 1
+
+
+async def test_a_forged_key_hides_no_other_key_that_looks_alike(desk: Desk, hasher: CountingHasher) -> None:
+    desk.knows(SECRET, pepper_id="forged")
+    issued = a_wrong_secret(1)
+    key = desk.knows(issued)
+
+    known = await desk.validator.find_by_bcrypt(issued)
+
+    assert known is not None
+    assert known.key_id == key.key_id
+    assert hasher.checks == 1
+    assert desk.metrics.refusals == 0
+
+
+async def test_a_key_under_a_pepper_that_was_declared_since_passes(desk: Desk) -> None:
+    desk.knows(SECRET, pepper_id="2027.n")
+    await declare(desk.log, "2027.n")
+
+    assert await desk.recognises(SECRET)
+
+
+async def test_where_the_log_does_not_say_which_peppers_there_are_the_answer_is_not_now() -> None:
+    hasher = CountingHasher()
+    desk = Desk(hasher, is_log_away=True)
+    desk.knows(SECRET, pepper_id="2024.z")
+    try:
+        with pytest.raises(HasherBusy):
+            await desk.recognises(SECRET)
+    finally:
+        hasher.close()
