@@ -17,6 +17,7 @@ from tests.acceptance.eventually import eventually
 from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import ApiNode, Keeper, Stack
 from tests.acceptance.the_log import append, end_of_log, folded, postgres_agrees, records
+from tests.bcrypt_hashes import BAD
 from tests.builders import a_key_created, a_key_revoked, fresh_id
 
 NOTICE_SECONDS = 10.0
@@ -70,6 +71,14 @@ def another_record_key(stack: Stack, key: str) -> Position:
     return append(stack, key, encode(a_key_created()))
 
 
+def hash_of_cost_31(stack: Stack, key: str) -> Position:
+    return append(stack, key, _with_hash(key, BAD["cost 31"]))
+
+
+def hash_that_bcrypt_refuses(stack: Stack, key: str) -> Position:
+    return append(stack, key, _with_hash(key, BAD["a salt of half a byte more"]))
+
+
 def gap(stack: Stack, key: str) -> Position:
     """An event two ahead of what its lineage has seen."""
     lineages, _ = folded(stack)
@@ -82,6 +91,12 @@ def _changed(key: str, **changes: object) -> bytes:
     return orjson.dumps({**event, **changes})
 
 
+def _with_hash(key: str, bcrypt_hash: str) -> bytes:
+    event = orjson.loads(encode(a_key_created(key_id=key)))
+    event["data"]["bcrypt_hash"] = bcrypt_hash
+    return orjson.dumps(event)
+
+
 UNREADABLE = [
     broken_json,
     not_utf8,
@@ -90,6 +105,8 @@ UNREADABLE = [
     future_version,
     missing_field,
     another_record_key,
+    hash_of_cost_31,
+    hash_that_bcrypt_refuses,
 ]
 
 
