@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: What today's callers wait for an answer is ten seconds; the rest of it belongs to the log.
-PATIENCE_SECONDS = 7.0
+PATIENCE_SECONDS = 7.5
 #: So much nicer than the event loop are the threads that compute: validation goes first.
 NICENESS = 5
 #: Less than any machine takes, so that nobody is refused before a hash was measured: 0.1 s at 12 rounds.
