@@ -75,6 +75,8 @@ def billing() -> None:
 
 def main() -> None:
     """The `hokusai-auth` command."""
+    # Logs, data and what is noted of processes are for their owner alone, whoever starts them.
+    os.umask(0o077)
     app()
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file at once: readers see the old text or the new, and it never has a looser mode."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)

@@ -34,8 +34,8 @@ class EmbeddedPostgres(ManagedProcess):
     """One PostgreSQL 18 server of our own, with its data in `<data_dir>/postgres`.
 
     It listens on a unix socket only, which nobody but its owner (and root) can reach. Started by root it
-    runs as the OS user `pgserver`, made when missing, and the folders above its data and its binaries
-    become passable (`o+x`) for it.
+    runs as the OS user `pgserver`, made when missing: the data folder becomes passable for that user's group
+    alone, the folders above it and above the binaries for everybody (`o+x`).
     """
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast": don't wait for clients to leave
@@ -43,7 +43,8 @@ class EmbeddedPostgres(ManagedProcess):
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__("postgres", data_dir)
-        self._home = data_dir.resolve() / "postgres"
+        self._data_dir = data_dir.resolve()
+        self._home = self._data_dir / "postgres"
         self._has_database = False
 
     @property
@@ -55,12 +56,13 @@ class EmbeddedPostgres(ManagedProcess):
         user = _stand_in_for_root()
         if not self._home.exists():
             with whole_folder(self._home) as draft:
-                _hand_over(draft, user)
+                _hand_over(draft, user, within=self._data_dir)
                 run_to_end(_initialisation(draft, user))
-        _hand_over(self._home, user)
+        _hand_over(self._home, user, within=self._data_dir)
         socket_dir = self._socket_dir()
-        socket_dir.mkdir(mode=0o700, exist_ok=True)
-        _hand_over(socket_dir, user)
+        if socket_dir != self._home:
+            socket_dir.mkdir(mode=0o700, exist_ok=True)
+            _hand_over(socket_dir, user)
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(socket_dir),
@@ -136,14 +138,23 @@ def _make_user(name: str) -> None:
         ) from error
 
 
-def _hand_over(folder: Path, user: str | None) -> None:
-    if user:
+def _hand_over(folder: Path, user: str | None, within: Path | None = None) -> None:
+    """Make the folder that user's own. `within`: the data folder; where it is shut, his group may pass it."""
+    if user is None:
+        return
+    account = pwd.getpwnam(user)
+    if within is not None and not within.stat().st_mode & 0o007:
+        os.chown(within, -1, account.pw_gid)
+        within.chmod(0o710)
+        _let_pass(within)
+    else:
         _let_pass(folder)
-        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-        folder.chmod(0o700)
+    os.chown(folder, account.pw_uid, -1)
+    folder.chmod(0o700)
 
 
 def _let_pass(folder: Path) -> None:
+    """Let everybody pass what lies above, which others own: to read there takes other rights."""
     for above in folder.parents:
         mode = above.stat().st_mode
         if not mode & 0o001:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from services.local.errors import StartFailed
 from services.local.leftovers import descendants, end_leftover, kill_all, remember
+from services.local.log_file import LogFile
 from services.local.program import last_words, spawn
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 _LAST_BYTES = 64 * 1024
-_ROTATED_BYTES = 20 * 1024 * 1024
 
 
 class ManagedProcess(ABC):
@@ -39,9 +39,9 @@ class ManagedProcess(ABC):
     def __init__(self, name: str, data_dir: Path) -> None:
         self.name = name
         self.log_path = data_dir / "logs" / f"{name}.log"
+        self._log = LogFile(self.log_path)
         self._pid_path = data_dir / "run" / f"{name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
-        self._log_offset = 0
         self._swept = True
 
     @abstractmethod
@@ -78,10 +78,11 @@ class ManagedProcess(ABC):
         self._sweep()
         end_leftover(self._pid_path, self.stop_signal)
         program = self.program()
-        self._rotate_log()
-        with self.log_path.open("ab") as log:
-            self._log_offset = log.tell()
-            self._process = spawn(program, log.fileno(), self.stop_signal)
+        log = self._log.begin()
+        try:
+            self._process = spawn(program, log, self.stop_signal)
+        finally:
+            os.close(log)
         self._swept = False
         remember(self._pid_path, self._process.pid)
 
@@ -104,12 +105,9 @@ class ManagedProcess(ABC):
 
     def log_of_this_run(self, last_bytes: int | None = None) -> str:
         """What this run has written so far, or only the end of it."""
-        if not self.log_path.exists():
-            return ""
-        with self.log_path.open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_offset, end - last_bytes) if last_bytes else self._log_offset)
-            return log.read().decode(errors="replace")
+        if not self.is_running:
+            self._log.finish()
+        return self._log.of_this_run(last_bytes)
 
     def terminate(self) -> None:
         """Ask it to end; returns at once."""
@@ -170,8 +168,3 @@ class ManagedProcess(ABC):
             self._swept = True  # once only: its id may belong to others later
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _rotate_log(self) -> None:
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        if self.log_path.exists() and self.log_path.stat().st_size > _ROTATED_BYTES:
-            self.log_path.rename(f"{self.log_path}.1")

@@ -62,7 +62,10 @@ def _run(layout: Layout, console: Console) -> None:
         console.print(line, markup=False)
 
     def tell_stack() -> None:
-        write_stack(layout.folder, layout.stack(os.getpid(), supervisor.pids))
+        try:
+            write_stack(layout.folder, layout.stack(os.getpid(), supervisor.pids))
+        except OSError as error:  # nothing that runs depends on it
+            say(f"stack.json could not be written: {error.strerror}")
 
     supervisor = Supervisor(say, on_change=tell_stack)
     remove_stack(layout.folder)

@@ -163,15 +163,6 @@ def test_another_process_that_got_its_id_is_left_alone(tmp_path: Path) -> None:
         pass
 
 
-def test_a_large_log_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.local.process._ROTATED_BYTES", 5)
-    for _ in range(2):
-        with stand_in("api", tmp_path) as service:
-            pass
-    assert service.log_path.read_text() == "listening\n"
-    assert service.log_path.with_name("api.log.1").read_text() == "listening\n"
-
-
 _PARENT = """
 import sys, time
 from pathlib import Path
