@@ -39,13 +39,15 @@ acceptance: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
 
-# requirements.lock: everything. requirements-services.lock: what a container of a service needs.
+# requirements.lock: everything. requirements-services.lock: what a container of a service needs;
+# requirements-build.lock: what makes its wheel.
 COMPILE := PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 lock: $(INSTALLED)
 	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
 	$(COMPILE) --output-file requirements-services.lock pyproject.toml
+	$(COMPILE) --build-deps-for wheel --only-build-deps --output-file requirements-build.lock pyproject.toml
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

@@ -185,3 +185,14 @@ CREATE VIEW projector.usage_days AS
 
 CREATE VIEW projector.rate_windows AS
     SELECT lineage_id, hour, node_id, kind, count FROM projector.rate_window;
+
+-- The windows process has a role of its own where deploy/postgres/roles.sql was run: for its tables, and no more.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'hokusai_windows') THEN
+        GRANT SELECT ON projector.schema_version, projector.log_identity TO hokusai_windows;
+        GRANT SELECT, INSERT, UPDATE, DELETE
+            ON projector.rate_window, projector.key_activity, projector.projection_offset TO hokusai_windows;
+    END IF;
+END
+$$;

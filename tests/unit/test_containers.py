@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +50,61 @@ def test_every_service_has_a_health_check_and_waits_for_what_it_needs() -> None:
 
 
 def test_what_compose_asks_for_stands_in_the_example_and_has_no_value_there() -> None:
-    example = dict(
-        line.split("=", 1) for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line[:30]
-    )
-    assert example == {"ADMIN_TOKEN": "", "KEY_PEPPERS": "", "POSTGRES_PASSWORD": "", "USAGE_TOKEN": ""}
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z_]+=", line))
+    assert set(example.values()) == {""}
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in example:
-        assert f"${{{name}:{'-' if name == 'USAGE_TOKEN' else '?'}" in text
+    asked = set(re.findall(r"\$\{(\w+):[?-]", text))
+    assert asked == set(example)
+    optional = set(re.findall(r"\$\{(\w+):-\}", text))
+    assert optional == {
+        "USAGE_TOKEN",
+        "TRUSTED_PROXIES",
+        "KAFKA_AUDITOR_PASSWORD",
+        "KAFKA_EMITTER_PASSWORD",
+        "POSTGRES_AUDITOR_PASSWORD",
+    }
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_no_container_can_gain_rights(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is (name != "kafka")
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "topics"])
+def test_each_service_is_a_user_of_its_own_everywhere(name: str) -> None:
+    service = COMPOSE["services"][name]
+    environment = service["environment"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"])
+    assert environment["KAFKA_SASL_USERNAME"] == name
+    assert environment["KAFKA_SASL_PASSWORD"].startswith(f"${{KAFKA_{name.upper()}_PASSWORD:?")
+    if name != "topics":
+        assert environment["DATABASE_URL"].startswith(
+            f"postgresql://hokusai_{name}:${{POSTGRES_{name.upper()}_PASSWORD:?"
+        )
+
+
+def test_the_image_runs_as_a_number_and_installs_nothing_without_a_hash() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
+    for install in re.findall(r"pip install .*", text):
+        assert "--require-hashes" in install or "--no-index --no-deps" in install, install
+
+
+@pytest.mark.parametrize("script", ["kafka/rights.sh", "postgres/passwords.sh"])
+def test_scripts_are_bash(script: str) -> None:
+    subprocess.run(["bash", "-n", ROOT / "deploy" / script], check=True)
+    assert os.access(ROOT / "deploy" / script, os.X_OK)
+
+
+def test_every_file_that_compose_mounts_is_there() -> None:
+    for service in COMPOSE["services"].values():
+        for volume in service.get("volumes", ()):
+            if volume.startswith("./"):
+                assert (ROOT / volume.split(":")[0]).exists(), volume
 
 
 def test_the_image_has_every_file_that_it_copies() -> None:
@@ -61,7 +112,7 @@ def test_the_image_has_every_file_that_it_copies() -> None:
     copied = [
         source.removeprefix("./")
         for line in (ROOT / "Dockerfile").read_text().splitlines()
-        if line.startswith("COPY ")
+        if line.startswith("COPY ") and "--from=" not in line
         for source in line.split()[1:-1]
     ]
     assert copied
