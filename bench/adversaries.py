@@ -29,7 +29,7 @@ FLOODS: dict[str, Sequence[bytes]] = {
 }
 OPENED_AT_ONCE = 200
 SLOW_SECONDS = 1.0
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.02
 
 
 class Adversaries:

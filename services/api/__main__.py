@@ -33,7 +33,7 @@ from services.api.http.connections import (
     connections_within,
     raise_descriptor_limit,
 )
-from services.api.http.protocol import LimitedHttpProtocol
+from services.api.http.fresh_connection import FreshConnection
 from services.api.http.tls import ServerTls
 from services.api.read_models import PostgresReadModels
 from services.api.settings import ApiSettings
@@ -80,7 +80,7 @@ def server_options(limits: ConnectionLimits = DEFAULT_LIMITS) -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "http": functools.partial(LimitedHttpProtocol, limits=limits),
+        "http": functools.partial(FreshConnection, limits=limits),
         "timeout_keep_alive": limits.keep_alive_seconds,
         # An upgrade is one more ordinary request to refuse; uvicorn would log its whole URL.
         "ws": "none",

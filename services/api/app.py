@@ -29,6 +29,7 @@ from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
 from services.api.exhaustion import is_exhaustion
 from services.api.follower import Follower
+from services.api.freed_memory import give_memory_back
 from services.api.health import Health
 from services.api.http import error_handlers
 from services.api.http.bearer_tokens import BearerTokens
@@ -172,6 +173,7 @@ def assemble(
                 # Whoever writes waits for this worker from now on.
                 await run_together(follower.run(), know_the_hour)
             logger.info("following %s; %d keys known", topic.name, len(directory))
+            _run(opened, give_memory_back)
             _run(opened, follower.run)
             _run(opened, health.watch)
             _run(opened, counted_elsewhere.run)

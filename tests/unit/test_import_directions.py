@@ -71,7 +71,12 @@ LIBRARIES: dict[str, list[str]] = {
         "services/api/http/tracing.py",
         "services/api/http/error_handlers.py",
     ],
-    "uvicorn": ["services/*/__main__.py", "events/keeper/operations.py", "services/api/http/protocol.py"],
+    "uvicorn": [
+        "services/*/__main__.py",
+        "events/keeper/operations.py",
+        "services/api/http/protocol.py",
+        "services/api/http/fresh_connection.py",
+    ],
     "bcrypt": ["services/api/validation/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "events/keeper/metrics.py"],
     "opentelemetry": ["services/api/http/tracing.py"],

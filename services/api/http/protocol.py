@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping, Sequence
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from services.api.http.connections import DEFAULT_LIMITS, Connection, ConnectionLimits, make_room
+from services.api.http.connections import DEFAULT_LIMITS, ConnectionLimits
 from services.api.http.middleware import ANSWER_HEADERS, MAX_BODY_BYTES
-from services.api.http.request_ids import HEADER as REQUEST_ID_HEADER
 from services.api.http.request_ids import RequestIds, given_in
 from services.api.http.responses import EXTENSION, Header, header_lines
 
@@ -35,7 +34,6 @@ STOPPING_SECONDS = 2.0
 INVALID = "Invalid HTTP request received."
 TOO_LARGE = "Request headers too large"
 TOO_SLOW = "The request was not finished in time"
-TOO_MANY = "Too many connections, try again"
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -61,19 +59,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._server_headers: list[Header] | None = None
         self._server_lines = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        # Who connects and sends nothing may wait as long as who sends nothing more.
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
-        if len(self.connections) > self._limits.connections and not self._make_room():
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY, [(b"retry-after", b"1")])
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._unset_keepalive_if_required()
         self._unparsed = b""
+        self._extensions.clear()  # it leads back here, and would leave us to the garbage collector
         if self._earlier is not None and not self._earlier.response_complete:
             self._earlier.disconnected = True
             self._earlier.message_event.set()
@@ -104,10 +94,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         self.transport.abort()
-
-    def _make_room(self) -> bool:
-        others = cast("set[Connection]", self.connections - {self})
-        return make_room(others, self._limits.connections) > 0
 
     # Callbacks of the parser
 
@@ -235,11 +221,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
-    def _refuse(self, status: HTTPStatus, detail: str, more: Sequence[Header] = ()) -> None:
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer and hang up: where this message ends is not known, or not worth knowing."""
         self._is_refused = True
-        name = RequestIds().of(given_in(self.scope["headers"] if self.scope else ()))
-        self._refusal = _refusal(status, detail, [*more, (REQUEST_ID_HEADER, name)])
+        name = RequestIds().headers(given_in(self.scope["headers"] if self.scope else ()))
+        self._refusal = refusal(status, detail, name)
         self._unparsed = b""
         self._stop_timer()
         is_in_body = self._is_reading and not self._is_in_head
@@ -311,7 +297,8 @@ def _not_yet() -> None:
     """In the place of `resume_reading` while there are bytes at hand that nobody has parsed yet."""
 
 
-def _refusal(status: HTTPStatus, detail: str, more: Sequence[Header]) -> bytes:
+def refusal(status: HTTPStatus, detail: str, more: Sequence[Header]) -> bytes:
+    """An answer to what is no request, or comes at a bad time; the connection ends with it."""
     body = orjson.dumps({"detail": detail})
     headers = [
         (b"content-type", b"application/json"),

@@ -31,6 +31,10 @@ class RequestIds:
             return self._line % next(self._numbers)
         return b"x-request-id: %s\r\n" % self.of(given)
 
+    def headers(self, given: bytes | None) -> list[tuple[bytes, bytes]]:
+        """The header of an answer, as ASGI has it."""
+        return [(HEADER, self.of(given))]
+
     def of(self, given: bytes | None) -> bytes:
         """What the caller calls the request, where that is a plain name; else a new one."""
         if given is None or _LIKE_A_KEY in given or not _PLAIN.fullmatch(given):

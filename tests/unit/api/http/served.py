@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from services.api.http.connections import DEFAULT_LIMITS, ConnectionLimits
+from services.api.http.fresh_connection import FreshConnection
 from services.api.http.protocol import LimitedHttpProtocol
 from services.api.http.responses import parse_header_lines, write_prebuilt
 
@@ -38,6 +39,9 @@ class Wire(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self._is_closing
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -75,18 +79,27 @@ class Served:
         app: ASGIApp,
         limits: ConnectionLimits = DEFAULT_LIMITS,
         state: ServerState | None = None,
+        *,
+        is_fresh: bool = False,
         **options: Any,
     ) -> None:
+        """`is_fresh`: nothing has come over it yet, as when somebody connects."""
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", **options)
         config.load()
         self.state = state or ServerState()
         self.state.default_headers = [(b"date", b"Sun, 01 Mar 2026 12:00:00 GMT"), (b"x-more", b"1")]
         self.wire = Wire()
-        self.protocol = LimitedHttpProtocol(
-            config=config, server_state=self.state, app_state={}, limits=limits
-        )
-        self.protocol.access_log = False
-        self.protocol.connection_made(self.wire)
+        protocol = FreshConnection if is_fresh else LimitedHttpProtocol
+        first = protocol(config=config, server_state=self.state, app_state={}, limits=limits)
+        if isinstance(first, LimitedHttpProtocol):
+            first.access_log = False
+        self.wire.set_protocol(first)
+        first.connection_made(self.wire)
+
+    @property
+    def protocol(self) -> LimitedHttpProtocol:
+        """Who has the connection now: of a fresh one, somebody with no more than asyncio's methods."""
+        return cast(LimitedHttpProtocol, self.wire.protocol)
 
     async def ask(self, *packets: bytes) -> None:
         for packet in packets:

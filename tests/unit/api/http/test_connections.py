@@ -18,6 +18,7 @@ from services.api.http.connections import (
     make_room,
     raise_descriptor_limit,
 )
+from services.api.http.protocol import LimitedHttpProtocol
 from tests.unit.api.http.served import Asked, Served
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +87,8 @@ async def test_a_caller_that_is_made_to_wait_is_not_late() -> None:
 
 
 async def test_a_connection_that_never_asks_is_closed_like_one_that_asks_nothing_more() -> None:
-    fresh, kept_alive = (Served(Asked(), timeout_keep_alive=0.01) for _ in range(2))
+    fresh = Served(Asked(), ConnectionLimits(keep_alive_seconds=0.01), is_fresh=True)
+    kept_alive = Served(Asked(), timeout_keep_alive=0.01)
     await kept_alive.ask(REQUEST)
     await eventually(lambda: fresh.wire.is_closing() and kept_alive.wire.is_closing())
     assert fresh.wire.written == b""
@@ -112,6 +114,24 @@ async def test_the_server_that_stops_does_not_wait_for_a_half_sent_request(
     await eventually(served.wire.is_closing)
 
 
+async def test_a_fresh_connection_is_handed_over_with_its_first_byte() -> None:
+    asked = Asked()
+    served = Served(asked, is_fresh=True)
+    connections = served.state.connections
+    assert not isinstance(served.wire.protocol, LimitedHttpProtocol)
+    await served.ask(REQUEST[:1], REQUEST[1:])
+    assert isinstance(served.wire.protocol, LimitedHttpProtocol)
+    assert (served.wire.statuses, connections) == ([200], {served.protocol})
+    served.protocol.connection_lost(None)
+    assert not connections
+
+
+async def test_a_fresh_connection_ends_with_the_server() -> None:
+    served = Served(Asked(), is_fresh=True)
+    served.protocol.shutdown()
+    assert served.wire.is_closing()
+
+
 class Node:
     """Connections of one worker."""
 
@@ -121,7 +141,7 @@ class Node:
         self.app = Asked()
 
     def connect(self) -> Served:
-        return Served(self.app, self._limits, self._state)
+        return Served(self.app, self._limits, self._state, is_fresh=True)
 
 
 async def test_a_quiet_connection_gives_way_to_a_new_one() -> None:
