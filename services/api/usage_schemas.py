@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
@@ -21,13 +21,23 @@ def _a_time(text: object) -> object:
     if not isinstance(text, str):
         return text
     try:
-        time = datetime.fromisoformat(text)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        read = datetime.fromisoformat(text)
+        read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be an ISO date-time") from None
-    if time.year < FIRST_YEAR:
+    if read.year < FIRST_YEAR:
         raise ValueError(f"must not lie before {FIRST_YEAR}")
-    return time
+    return read
+
+
+def _an_end(text: object) -> object:
+    """A day that is named as an end is meant as a whole."""
+    end = _a_time(text)
+    try:
+        day = date.fromisoformat(str(text))
+    except ValueError:
+        return end
+    return datetime.combine(day, time.max, UTC)
 
 
 def _whole(number: object) -> object:
@@ -41,9 +51,12 @@ def _no_key(text: str) -> str:
     return text
 
 
-#: Without a zone it is UTC, without a time midnight.
+#: Without a zone it is UTC, without a time midnight; as an end the last moment of that day.
 DateTime = Annotated[
     datetime, BeforeValidator(_a_time), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+EndDateTime = Annotated[
+    datetime, BeforeValidator(_an_end), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 Period = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])$")]
 ServiceName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255, pattern=NO_NUL)]

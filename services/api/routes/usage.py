@@ -31,6 +31,7 @@ from services.api.usage_read_models import MOST_DAYS_OF_USE
 from services.api.usage_schemas import (
     DateTime,
     DebitUsage,
+    EndDateTime,
     IdempotencyKey,
     Period,
     RecordUsage,
@@ -130,16 +131,18 @@ async def aggregate(
     state: Opened,
     service_id: ServiceName | None = None,
     start_date: Annotated[DateTime | None, Query(description="default: 30 days before the end")] = None,
-    end_date: Annotated[DateTime | None, Query(description="default: now")] = None,
+    end_date: Annotated[EndDateTime | None, Query(description="itself excluded; default: now")] = None,
 ) -> Response:
-    """Uses by day and reporting service, of every whole day that the span touches."""
+    """Uses by day and reporting service, of every whole day that the span touches, its end excluded."""
     end = end_date or state.clock.now()
     start = start_date or end - AGGREGATED
     if start > end:
         raise _bad("query", "start_date", "must not come after end_date")
     # Today's services go by several names; others are taken as they are.
     services = None if service_id is None else same_service(service_id) or [service_id]
-    days = await state.usage_read_models.days(start.date(), end.date(), services)
+    # Spans that meet at a midnight share no day.
+    last = (end - timedelta.resolution).date()
+    days = await state.usage_read_models.days(start.date(), last, services)
     if len(days) > MOST_DAYS_OF_USE:
         raise _bad("query", "start_date", "the span has too much to tell, shorten it or name a service_id")
     # Beside the event loop: ten thousand rows would hold up everybody else for a tenth of a second.

@@ -203,8 +203,12 @@ class TestAggregate200:
     @pytest.mark.parametrize(
         ("start", "end", "days"),
         [
-            ("2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", ["2026-03-01", "2026-03-02"]),
+            ("2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", ["2026-03-01"]),
+            ("2026-03-02T00:00:00Z", "2026-03-02T23:59:59Z", ["2026-03-02"]),
+            ("2026-03-02T00:00:00Z", "2026-03-02T00:00:00.000001Z", ["2026-03-02"]),
+            ("2026-03-02T00:00:00Z", "2026-03-02T00:00:00Z", []),
             ("2026-03-02", "2026-03-02", ["2026-03-02"]),
+            ("2026-03-01", "2026-03-02", ["2026-03-01", "2026-03-02"]),
             ("2026-03-01T23:30:00-01:00", "2026-03-03T00:30:00+01:00", ["2026-03-02"]),
             ("2026-03-04", "2026-04-01", []),
         ],
@@ -220,6 +224,15 @@ class TestAggregate200:
         told_of = await told(admin, "aggregate", start_date=start, end_date=end)
 
         assert list(told_of["usage_by_date"]) == days
+
+    @pytest.mark.parametrize(
+        ("end", "told_as"),
+        [("2026-03-02", "2026-03-02T23:59:59Z"), ("9999-12-31", "9999-12-31T23:59:59Z")],
+    )
+    async def test_a_day_as_an_end_is_meant_as_a_whole(
+        self, admin: httpx.AsyncClient, end: str, told_as: str
+    ) -> None:
+        assert (await told(admin, "aggregate", end_date=end))["end_date"] == told_as
 
     async def test_without_a_start_it_is_thirty_days_before_the_end(self, admin: httpx.AsyncClient) -> None:
         span = await told(admin, "aggregate", end_date="2025-01-31T01:02:03")
