@@ -12,6 +12,8 @@ from events.settings import KafkaSettings, Settings
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+#: Of records that travel together, and so of one record: Kafka's own limit.
+LARGEST_BATCH_BYTES = 1_048_588
 
 #: Partition counts are for life: a lineage's records must never move to another partition.
 PARTITIONS = 12
@@ -19,6 +21,9 @@ PARTITIONS = 12
 KEEP_EVERYTHING = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 #: The event stores: everything, in the broker's time, so that no client's clock decides what is late.
 KEPT_FOR_EVER = {**KEEP_EVERYTHING, "message.timestamp.type": "LogAppendTime"}
+#: Every reader must be able to unpack what the broker hands out, and to hold it. The broker would pack all
+#: records anew in a codec that is set on the topic, and refuse what is larger than is set there.
+READABLE = {"compression.type": "producer", "max.message.bytes": str(LARGEST_BATCH_BYTES)}
 KEEP_90_DAYS = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS), "retention.bytes": "-1"}
 
 
@@ -118,6 +123,7 @@ class Topics(Settings):
     ) -> Topic:
         agreed = {
             **configuration,
+            **READABLE,
             "min.insync.replicas": str(self.min_insync_replicas),
             "unclean.leader.election.enable": "false",
         }

@@ -41,6 +41,20 @@ def test_check_fails_with_a_sentence_for_each_difference(
     assert missing == f"{topics.statements.name} is missing: run `hokusai-auth topics apply`"
 
 
+@pytest.mark.parametrize("changed", ["compression.type=lz4", "max.message.bytes=1000"])
+def test_check_knows_what_can_hurt_a_reader_or_a_writer(
+    kafka_settings: KafkaSettings, topics: Topics, changed: str
+) -> None:
+    name, _, value = changed.partition("=")
+    for topic in topics.all():
+        asyncio.run(configure(kafka_settings, topic, **{name.replace(".", "_"): value}))
+    code, _, err = run("check")
+    assert code == 1
+    assert [line.partition(" instead")[0] for line in err.splitlines()] == [
+        f"{topic.name} has {changed}" for topic in topics.all()
+    ]
+
+
 def test_apply_alters_nothing_and_fails(kafka_settings: KafkaSettings, topics: Topics) -> None:
     asyncio.run(configure(kafka_settings, topics.usage, retention_ms="604800000"))
     code, _, err = run("apply")

@@ -45,6 +45,12 @@ def test_an_event_store_forgets_nothing_and_takes_the_broker_s_time(name: str) -
     assert configuration["message.timestamp.type"] == "LogAppendTime"
 
 
+def test_what_every_topic_holds_can_be_unpacked_and_held_by_every_reader() -> None:
+    for topic in Topics().all():
+        assert topic.configuration["compression.type"] == "producer"
+        assert topic.configuration["max.message.bytes"] == "1048588"
+
+
 def test_statements_are_kept_for_ever() -> None:
     configuration = Topics().statements.configuration
     assert (configuration["cleanup.policy"], configuration["retention.ms"]) == ("delete", "-1")
