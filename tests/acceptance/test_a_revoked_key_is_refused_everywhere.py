@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psutil
 import pytest
 
 from events.keys import KeyRevoked
@@ -54,11 +55,14 @@ def test_a_node_killed_after_its_append_has_revoked(stack: Stack) -> None:
     eventually(lambda: witness.client.accepts(key.api_key), OTHER_NODES_SECONDS, "the other node")
 
     # A worker that is stopped never applies the event, so the node cannot answer before it is killed.
-    dying.worker_processes()[0].suspend()
+    stopped, answering = dying.worker_processes()
+    _stop(stopped)
     with ThreadPoolExecutor(1) as pool:
         revocation = pool.submit(dying.client.revoke, key.key_id)
         eventually(lambda: _revocations(stack) == [key.key_id], OTHER_NODES_SECONDS, "the event in the log")
         assert not revocation.done()
+        # The workers die one after the other: the last one would answer that all who live have applied it.
+        _stop(answering)
         dying.kill()
         with pytest.raises(httpx.TransportError):
             revocation.result()
@@ -78,6 +82,12 @@ def test_a_killed_node_comes_back_with_all_its_keys(stack: Stack) -> None:
     node.wait_ready()
     assert node.client.accepts(kept.api_key)
     assert not node.client.accepts(revoked.api_key)
+
+
+def _stop(worker: psutil.Process) -> None:
+    """SIGSTOP; returns once the process stands still, which is later than `kill` returns."""
+    worker.suspend()
+    eventually(lambda: worker.status() == psutil.STATUS_STOPPED, OTHER_NODES_SECONDS, "it to stop")
 
 
 def _revocations(stack: Stack) -> list[str]:
