@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -166,5 +166,5 @@ def hour_number(seconds: float) -> int:
 
 
 def hour_text(hour: datetime) -> str:
-    """The hour that begins then, as statements and record keys name it: `2026-11-24T10`."""
-    return f"{hour:%Y-%m-%dT%H}"
+    """The hour that begins then, as statements and record keys name it in UTC: `2026-11-24T10`."""
+    return f"{hour.astimezone(UTC):%Y-%m-%dT%H}"

@@ -8,6 +8,8 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
+from events.database_sessions import session_settings
+
 # A process that is stopped between two statements must not keep its rows locked: 8 s is longer than a batch
 # ever waits for its dead letters. One that is stopped in the middle of a COPY is not idle to Postgres, and no
 # timeout ends it: who takes its partitions over does (`claims`).
@@ -55,14 +57,7 @@ def address(database_url: str) -> str:
 def _settings(schema: str, statement_seconds: int, idle_seconds: int) -> dict[str, Any]:
     options = {
         "search_path": schema,
-        "timezone": "UTC",
         "statement_timeout": f"{statement_seconds}s",
         "idle_in_transaction_session_timeout": f"{idle_seconds}s",
     }
-    return {
-        "autocommit": True,
-        "connect_timeout": 3,
-        "tcp_user_timeout": 30_000,
-        "application_name": f"hokusai-auth {schema}",
-        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-    }
+    return {**session_settings(options), "application_name": f"hokusai-auth {schema}"}

@@ -16,6 +16,7 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
+from events.database_sessions import session_settings
 from events.lineage import Lineage
 from events.log_identity import LogIdentity
 from events.queries import load_queries
@@ -71,15 +72,11 @@ class PostgresReadModels:
             timeout=WAIT_SECONDS,
             check=AsyncConnectionPool.check_connection,
             kwargs={
+                **session_settings({"statement_timeout": "10s", "default_transaction_read_only": "on"}),
                 "row_factory": dict_row,
-                "autocommit": True,
-                "connect_timeout": 3,
-                # A query whose answer is lost on the way ends within half a minute, and frees its connection.
-                "tcp_user_timeout": 30_000,
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 4,
-                "options": "-c statement_timeout=10000 -c default_transaction_read_only=on",
             },
         )
         self._probe: asyncio.Task[LogIdentity | None] | None = None

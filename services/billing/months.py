@@ -9,8 +9,8 @@ GRACE = timedelta(hours=48)
 
 
 def month_of(moment: datetime) -> date:
-    """The month that an aware UTC moment lies in."""
-    return date(moment.year, moment.month, 1)
+    """The month in UTC that an aware moment lies in."""
+    return moment.astimezone(UTC).date().replace(day=1)
 
 
 def following(month: date) -> date:

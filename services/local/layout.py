@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from services.local.credentials import credentials
 from services.local.kafka import EmbeddedKafka
 from services.local.ports import LOOPBACK, free_ports
-from services.local.postgres import EmbeddedPostgres
+from services.local.postgres import EmbeddedPostgres, without_other_servers
 from services.local.service import Service
 from services.local.stack import Stack
 
@@ -59,6 +59,7 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
     servers: list[ManagedProcess] = []
     ours: dict[str, str] = {}
     if not environment.get("DATABASE_URL"):
+        environment = without_other_servers(environment)
         postgres = EmbeddedPostgres(folder)
         servers.append(postgres)
         ours["DATABASE_URL"] = postgres.database_url

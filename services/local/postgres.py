@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -75,6 +76,9 @@ class EmbeddedPostgres(ManagedProcess):
 
     def is_ready(self) -> bool:
         """Whether it accepts connections; the database `hokusai` exists from then on."""
+        # libpq reads the process's environment, not what we were given.
+        for name in os.environ.keys() - without_other_servers(os.environ).keys():
+            del os.environ[name]
         try:
             with psycopg.connect(self._url(SUPERUSER), autocommit=True, connect_timeout=2) as connection:
                 self._ensure_database(connection)
@@ -98,6 +102,14 @@ class EmbeddedPostgres(ManagedProcess):
             return self._home
         identity = hashlib.sha256(os.fsencode(self._home)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"hokusai-postgres-{identity}"
+
+
+def without_other_servers(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment without what libpq reads there (`PGHOSTADDR`, `PGSERVICE`, `PGOPTIONS`, ...).
+
+    It is meant for another server, and would be put over or beside the URL of ours.
+    """
+    return {name: value for name, value in environment.items() if not name.startswith("PG")}
 
 
 def _initialisation(folder: Path, user: str | None) -> Program:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
@@ -50,7 +50,7 @@ def hourly_records(rows: Iterable[Totals], now: datetime) -> Sequence[KeyAndValu
             "key_id": row.key_id,
             "lineage_id": row.lineage_id,
             "service_id": row.service_id,
-            "hour": row.hour,
+            "hour": row.hour.astimezone(UTC),
             "revision": row.requests,
             "requests": row.requests,
             "errors": row.errors,

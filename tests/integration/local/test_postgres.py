@@ -41,6 +41,15 @@ def test_a_kill_leaves_none_of_its_processes(server: EmbeddedPostgres) -> None:
     assert not any(process.is_running() for process in family)
 
 
+def test_it_starts_whatever_the_environment_says_of_other_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGHOSTADDR": "192.0.2.1", "PGSERVICE": "warehouse"}.items():
+        monkeypatch.setenv(name, value)
+    with EmbeddedPostgres(tmp_path) as server:
+        assert _run(server, "SELECT 1") == [(1,)]
+
+
 def test_it_stops_although_clients_are_connected(server: EmbeddedPostgres) -> None:
     family = psutil.Process(server.pid).children()
     with psycopg.connect(server.database_url):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
@@ -14,6 +14,10 @@ JANUARY, DECEMBER = date(2026, 1, 1), date(2025, 12, 1)
 def test_a_month_is_due_48_hours_after_its_end() -> None:
     assert end_of(DECEMBER) == datetime(2026, 1, 1, tzinfo=UTC)
     assert due_at(JANUARY) == datetime(2026, 2, 3, tzinfo=UTC)
+
+
+def test_a_moment_belongs_to_its_month_in_utc() -> None:
+    assert month_of(datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=3)))) == DECEMBER
 
 
 @pytest.mark.parametrize("month", [DECEMBER, JANUARY, date(2024, 2, 1)], ids=month_text)

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -198,6 +198,10 @@ def test_a_total_with_anything_anywhere_is_answered(total: Total, value: Any, da
 def test_an_hour_is_named_by_its_beginning() -> None:
     assert hour_text(HOUR) == "2026-01-31T23"
     assert hour_text(datetime(2026, 3, 1, 4, tzinfo=UTC)) == "2026-03-01T04"
+    # Whatever zone a session with Postgres has said it in.
+    assert (
+        hour_text(datetime(2026, 3, 1, 4, tzinfo=timezone(timedelta(hours=5, minutes=30)))) == "2026-02-28T22"
+    )
 
 
 def _bytes(total: Total, path: list[Any], value: Any) -> bytes:

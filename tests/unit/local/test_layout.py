@@ -90,3 +90,10 @@ def test_secrets_are_not_shown_by_accident(tmp_path: Path) -> None:
     shown = repr(layout) + repr([service.program() for service in layout.services])
     assert OUTSIDE["ADMIN_TOKEN"] not in shown
     assert layout.environment["KEY_PEPPERS"] not in shown
+
+
+def test_our_postgres_is_reached_whatever_is_set_for_another(tmp_path: Path) -> None:
+    others = {"PGHOSTADDR": "192.0.2.1", "PGSERVICE": "warehouse", "PGOPTIONS": "-c timezone=Asia/Kolkata"}
+    assert not others.keys() & lay_out(8000, tmp_path, 1, others).environment.keys()
+    elsewhere = lay_out(8000, tmp_path, 1, {**others, "DATABASE_URL": OUTSIDE["DATABASE_URL"]})
+    assert others.items() <= elsewhere.environment.items()
