@@ -40,6 +40,7 @@ class StoredRecord:
     key: bytes | None
     value: bytes | None
     timestamp_type: int = LOG_APPEND_TIME
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 Batch = tuple[list[StoredRecord], list[Row]]

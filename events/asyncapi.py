@@ -157,14 +157,18 @@ DEAD_LETTER: dict[str, Any] = {
             "topic": _text("topic of the original record"),
             "partition": _text("its partition", pattern="^[0-9]+$"),
             "offset": _text("its offset", pattern="^[0-9]+$"),
-            "error": _text("why it was not understood; never quotes the value"),
+            "reason": _text("the kind of what is wrong, one of few: unreadable, unknown key, ..."),
+            "error": _text("what is wrong; never quotes the value"),
             "time": _text("the time that its topic keeps for it, in UTC", format="date-time"),
+            **{
+                f"cut.{part}": _text(f"the size and digest of the original {part}, too large to carry")
+                for part in ("key", "headers", "value")
+            },
         },
-        "required": ["topic", "partition", "offset", "error", "time"],
+        "patternProperties": {r"^original\\.": {"description": "a header of the original, as it was"}},
+        "required": ["topic", "partition", "offset", "reason", "error", "time"],
     },
-    "payload": {
-        "description": "the original value, byte for byte; absent where it was absent or too large to carry"
-    },
+    "payload": {"description": "the original value, byte for byte; absent where it was absent or is cut"},
     "bindings": {"kafka": {"key": {"description": "the original key, byte for byte, or absent"}}},
 }
 

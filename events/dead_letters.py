@@ -1,24 +1,25 @@
-"""Where a record goes that somebody has to look at: whole, with its coordinates."""
+"""Where a record goes that somebody has to look at: whole where that fits, with its coordinates."""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from events.errors import LogUnavailable
-from events.log import EventLog, Record
+from events.log import Record
 
-#: A record may be as large as a topic takes; with headers on top it would not fit any more.
-LARGEST_VALUE_BYTES = 900_000
-APPEND_TIMEOUT_SECONDS = 5.0
-#: Thousands that wait for room in the producer take it ten times as long as a few hundred.
-APPENDED_AT_ONCE = 200
+#: Key, value and headers together: a topic takes a megabyte, and the batch around a record needs some of it.
+LARGEST_LETTER_BYTES = 900_000
+LARGEST_ERROR_CHARACTERS = 500
+#: What a header costs beside its name and value: two lengths.
+HEADER_BYTES = 10
 #: The end of the year 9999: a producer may have stamped the record with anything.
 LATEST_MS = 253_402_300_799_999
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Header = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,37 @@ class DeadLetter:
     error: str
 
     @property
-    def value(self) -> bytes | None:
-        """The original value; left out where it is too large. The original topic still has it then."""
-        value = self.record.value
-        return value if value is None or len(value) <= LARGEST_VALUE_BYTES else None
+    def place(self) -> tuple[str, int, int]:
+        """Where the record stands, which is the letter's identity."""
+        return self.record.topic, self.record.partition, self.record.offset
 
-    @property
-    def headers(self) -> tuple[tuple[str, bytes], ...]:
+    def contents(self, largest_bytes: int = LARGEST_LETTER_BYTES) -> LetterContents:
+        """What is appended: as much of the record as fits, the key first, then its headers, then its value.
+
+        A header `cut.key`, `cut.headers` or `cut.value` names what is left out, with its size and SHA-256.
+        The original topic still has it all.
+        """
+        headers = self._own_headers()
+        room = largest_bytes - _size(headers)
+        kept: dict[str, bytes | None] = {}
+        originals = tuple((f"original.{name}", value or b"") for name, value in self.record.headers)
+        for part, size, whole in (
+            ("key", len(self.record.key or b""), self.record.key or b""),
+            ("headers", _size(originals), b"".join(name.encode() + value for name, value in originals)),
+            ("value", len(self.record.value or b""), self.record.value or b""),
+        ):
+            if size <= room:
+                room -= size
+                kept[part] = whole
+            else:
+                headers += ((f"cut.{part}", _digest(size, whole)),)
+        return LetterContents(
+            self.record.key if "key" in kept else None,
+            self.record.value if "value" in kept else None,
+            (*headers, *originals) if "headers" in kept else headers,
+        )
+
+    def _own_headers(self) -> tuple[Header, ...]:
         """Coordinates of the record, what is wrong with it, and the time that its topic keeps for it."""
         record = self.record
         time = _EPOCH + timedelta(milliseconds=min(max(record.timestamp, 0), LATEST_MS))
@@ -48,19 +73,24 @@ class DeadLetter:
             ("topic", record.topic.encode()),
             ("partition", str(record.partition).encode()),
             ("offset", str(record.offset).encode()),
-            ("error", self.error.encode()),
+            ("reason", self.reason.encode()),
+            ("error", self.error[:LARGEST_ERROR_CHARACTERS].encode()),
             ("time", time.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
         )
 
 
-async def append_dead_letters(log: EventLog, topic: str, letters: Sequence[DeadLetter]) -> None:
-    """Append them all, and return once the log has them. Raises `LogUnavailable` after 5 s."""
-    try:
-        async with asyncio.timeout(APPEND_TIMEOUT_SECONDS):
-            for first in range(0, len(letters), APPENDED_AT_ONCE):
-                some = letters[first : first + APPENDED_AT_ONCE]
-                await asyncio.gather(
-                    *(log.append(topic, letter.record.key, letter.value, letter.headers) for letter in some)
-                )
-    except TimeoutError:
-        raise LogUnavailable(f"{topic} took no record within {APPEND_TIMEOUT_SECONDS:.0f} s") from None
+@dataclass(frozen=True, slots=True)
+class LetterContents:
+    """A dead letter as it is appended."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...]
+
+
+def _size(headers: Sequence[Header]) -> int:
+    return sum(len(name.encode()) + len(value) + HEADER_BYTES for name, value in headers)
+
+
+def _digest(size: int, content: bytes) -> bytes:
+    return f"{size} bytes, sha256 {hashlib.sha256(content).hexdigest()}".encode()

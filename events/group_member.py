@@ -27,8 +27,6 @@ from events.log import Record
 from events.settings import KafkaSettings
 
 LARGEST_BATCH_RECORDS = 5000
-#: Read at once, of all partitions together: enough that several have a batch while all are behind.
-LARGEST_READ_RECORDS = 4 * LARGEST_BATCH_RECORDS
 #: A batch of uses is 2.5 MB; Kafka's own limit of 1 MB would make batches of 2,000.
 LARGEST_FETCH_BYTES = 3 * 1024 * 1024
 LEAVE_TIMEOUT_SECONDS = 2.0
@@ -42,6 +40,17 @@ class Batch:
     claim: Claim
     records: Sequence[Record]
     next_offset: int
+
+    def cut(self, length: int) -> tuple[Batch, Batch | None]:
+        """The first records of it, and the rest where there are more."""
+        if length >= len(self.records):
+            return self, None
+        first, rest = self.records[:length], self.records[length:]
+        return Batch(self.claim, first, rest[0].offset), Batch(self.claim, rest, self.next_offset)
+
+
+class ConsumerBroken(LogUnavailable):
+    """The consumer fetches nothing any more, of no partition: a new member has to read on."""
 
 
 class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -100,13 +109,19 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Assigned partitions that wait to be claimed."""
         return sorted(self._unclaimed)
 
-    def begin(self, claim: Claim) -> None:
-        """Read the claimed partition from where Postgres says it is, if it is still assigned."""
-        if claim.partition in self._unclaimed:
-            self._unclaimed.remove(claim.partition)
-            self._claims[claim.partition] = claim
-            self._consumer.seek(self._place(claim.partition), claim.next_offset)
-            self._consumer.resume(self._place(claim.partition))
+    def assigned(self) -> Sequence[int]:
+        """The partitions that Kafka proposes to us, whether they are claimed or not."""
+        return sorted({*self._unclaimed, *self._claims, *self._dropped})
+
+    def begin(self, claim: Claim) -> bool:
+        """Read the claimed partition from where Postgres says it is. False: it is not assigned any more."""
+        if claim.partition not in self._unclaimed:
+            return False
+        self._unclaimed.remove(claim.partition)
+        self._claims[claim.partition] = claim
+        self._consumer.seek(self._place(claim.partition), claim.next_offset)
+        self._consumer.resume(self._place(claim.partition))
+        return True
 
     def holds(self, claim: Claim) -> bool:
         """Whether Kafka has left us the partition since `begin`."""
@@ -118,28 +133,53 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.pause(self._place(claim.partition))
             self._dropped[claim.partition] = self._claims.pop(claim.partition)
 
-    async def next_batches(self) -> Sequence[Sequence[Batch]]:
-        """What was appended to each claimed partition, as soon as there is something; empty after 200 ms.
+    async def wait_for_records(self, claim: Claim) -> Sequence[Record]:
+        """The first record behind the claim's next offset, as soon as there is one; empty after 200 ms.
 
-        Raises `WrongLog` when the log does not hold the offset that Postgres is at, and aiokafka's errors
-        for records that cannot be unpacked: read on by nobody but a new member then.
+        `next_batch` has the others. Raises `WrongLog` when the log does not hold the offset that Postgres is
+        at, and `LogUnavailable` while what stands there cannot be read: other partitions can.
         """
-        if self._consumer._fetcher.error_future.done():
-            raise LogUnavailable(f"{self._topic}: this consumer is broken")
+        return await self._read(claim, timeout_ms=200, max_records=1)
+
+    async def next_batch(self, claim: Claim, first: Sequence[Record]) -> Batch | None:
+        """A batch that begins with these records, and has whatever was fetched behind them.
+
+        None where the log has nothing behind the claim's next offset, or the partition was taken away.
+        Raises like `wait_for_records`.
+        """
         try:
-            fetched = await self._consumer.getmany(timeout_ms=200, max_records=LARGEST_READ_RECORDS)
+            more = await self._read(claim, timeout_ms=0, max_records=LARGEST_BATCH_RECORDS - len(first))
+        except LogUnavailable:
+            if not first or not self.holds(claim):
+                raise
+            # Something behind them cannot be read: they can, one at a time.
+            self._consumer.seek(self._place(claim.partition), first[-1].offset + 1)
+            more = ()
+        if not self.holds(claim):
+            return None
+        # Not the last record's offset + 1: markers of a foreign producer's transactions are passed too.
+        position = await self._consumer.position(self._place(claim.partition))
+        return Batch(claim, [*first, *more], position) if position > claim.next_offset else None
+
+    async def _read(self, claim: Claim, timeout_ms: int, max_records: int) -> Sequence[Record]:
+        if self._consumer._fetcher.error_future.done():
+            raise ConsumerBroken(f"{self._topic}: this consumer is broken")
+        place = self._place(claim.partition)
+        try:
+            fetched = await self._consumer.getmany(place, timeout_ms=timeout_ms, max_records=max_records)
         except OffsetOutOfRangeError as error:
             raise WrongLog(_out_of_range(error)) from None
         except NoOffsetForPartitionError:
             return ()  # of a partition that was assigned a moment ago and is not claimed yet
-        batches = []
-        for claim in list(self._claims.values()):
-            place = self._place(claim.partition)
-            # Not the last record's offset + 1: markers of a foreign producer's transactions are passed too.
-            position = await self._consumer.position(place)
-            if position > claim.next_offset:
-                batches.append(_cut(claim, fetched.get(place, ()), position))
-        return batches
+        except Exception as error:
+            # What a codec raises for a record that it cannot unpack is of any class. The consumer has moved
+            # past records that it did not return.
+            if self.holds(claim):
+                self._consumer.seek(place, claim.next_offset)
+            what = f"{self._topic}/{claim.partition} behind offset {claim.next_offset}"
+            raise LogUnavailable(f"{what} cannot be read: {error!r}") from error
+        records: Sequence[Record] = fetched.get(place, ())
+        return records
 
     async def report(self) -> None:
         """Tell Kafka how far each partition is, for displays of lag. Raises `LogUnavailable`.
@@ -198,16 +238,6 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _place(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
-
-
-def _cut(claim: Claim, records: Sequence[Record], position: int) -> Sequence[Batch]:
-    """Batches that follow on each other, the last one up to the position."""
-    begins = range(0, len(records), LARGEST_BATCH_RECORDS) or (0,)
-    ends = [*(records[begin].offset for begin in begins[1:]), position]
-    return [
-        Batch(claim, records[begin : begin + LARGEST_BATCH_RECORDS], end)
-        for begin, end in zip(begins, ends, strict=True)
-    ]
 
 
 def _out_of_range(error: OffsetOutOfRangeError) -> str:

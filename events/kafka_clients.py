@@ -9,14 +9,20 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import (  # type: ignore[import-untyped]
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 
-from events.errors import LogUnavailable
+from events.errors import LogUnavailable, RecordRefused
 from events.kafka_client_logs import restrain_client_logs
 from events.settings import KafkaSettings
 
 #: Longer than an election or a restart of a broker takes; a broker that is silent for so long is left.
 REQUEST_TIMEOUT_MS = 10_000
+
+_REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class Client(Protocol):
@@ -73,9 +79,14 @@ async def stop_producer(producer: AIOKafkaProducer, patience_seconds: float) -> 
 
 @contextmanager
 def log_unavailable(what: str) -> Iterator[None]:
-    """Tell errors of the driver, and deadlines, as `LogUnavailable`: `what`, then the reason."""
+    """Tell errors of the driver, and deadlines, as `LogUnavailable`: `what`, then the reason.
+
+    Where Kafka takes no such record, however often it is sent: `RecordRefused`.
+    """
     try:
         yield
+    except _REFUSALS as error:
+        raise RecordRefused(f"{what}: {error}") from error
     except TimeoutError as error:
         raise LogUnavailable(f"{what}: no answer in time") from error
     except (KafkaError, OSError) as error:

@@ -30,6 +30,8 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,9 @@ class EventLog(Protocol):
         """Append one record and return where it stands, once every in-sync replica has it.
 
         The partition follows from the key (murmur2). Raises `LogUnavailable` when no answer came within
-        the log's own deadline; the record may still take effect then. Cancelling the call does not
-        take back what was handed over.
+        the log's own deadline; the record may still take effect then. Raises `RecordRefused` where
+        the log takes no such record, however often it is sent. Cancelling the call does not take back
+        what was handed over.
         """
         ...
 

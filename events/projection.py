@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,29 +20,34 @@ from psycopg_pool import AsyncConnectionPool
 
 from events.claims import Claim, StaleOwner, advance, try_to_claim
 from events.clock import boottime
-from events.dead_letters import DeadLetter, append_dead_letters
-from events.errors import LogUnavailable
-from events.group_member import Batch, GroupMember
+from events.dead_letter_outbox import DeadLetterOutbox
+from events.dead_letters import DeadLetter
+from events.errors import LogUnavailable, WrongLog, WrongSchema
+from events.group_member import Batch, ConsumerBroken, GroupMember
 from events.log import EventLog, Record
+from events.progress import Progress
 from events.settings import KafkaSettings
-from events.together import run_all, run_together
+from events.together import Crew, run_together
 from events.waiting import wait_for
 
-#: Nobody's fault: the batch is kept, and tried again until it is in.
+#: Nobody's fault: what is tried again until it is in.
 OUTAGES = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout, LogUnavailable)
 
 CLAIM_INTERVAL_SECONDS = 0.1
 REPORT_INTERVAL_SECONDS = 1.0
 REPORT_TIMEOUT_SECONDS = 5.0
-#: Of different partitions: one is decoded while Postgres works on the other.
+#: Of different partitions: one is decoded while Postgres works on the other. The others' records stay packed.
 BATCHES_IN_HAND = 2
 #: How long the batches in hand may take once the process is asked to stop.
 LAST_BATCH_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
 
-
 Confirm = Callable[[AsyncConnection[Any]], Awaitable[None]]
+
+
+class _TryAgain(Exception):
+    """Something is wrong with one partition, for now; the message says what."""
 
 
 class Projection(Protocol):
@@ -75,6 +81,10 @@ class ProjectionMetrics(Protocol):
         ...
 
     def lag(self, partition: int, records: int) -> None: ...
+    def oldest_unapplied(self, partition: int, seconds: float) -> None:
+        """How old the first record is that is not applied yet; 0 where all are."""
+        ...
+
     def partition_lost(self, partition: int) -> None: ...
     def stale_owner(self, partition: int) -> None: ...
     def dead_letter(self, reason: str) -> None: ...
@@ -100,15 +110,18 @@ class ProjectionRunner:
         `confirm` is asked before each claim whether the rows are still ours to write; it raises if not.
         """
         self._pool = pool
-        self._log = log
         self._projection = projection
         self._metrics = metrics
         self._confirm = confirm
         self._kafka_address = kafka.bootstrap_servers
         self._heard_at = -math.inf
         self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
+        self._progress = Progress()
+        self._outbox: DeadLetterOutbox | None = None
+        if projection.dead_letter_topic is not None:
+            self._outbox = DeadLetterOutbox(log, projection.dead_letter_topic)
         self._member = GroupMember(
-            kafka, projection.topic, group_id, session_timeout_seconds, on_lost=metrics.partition_lost
+            kafka, projection.topic, group_id, session_timeout_seconds, on_lost=self._lost
         )
 
     @property
@@ -116,11 +129,17 @@ class ProjectionRunner:
         """Time since Kafka last said where the log ends; infinite before the first time."""
         return boottime() - self._heard_at
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a partition has something to apply and has not got on for half a minute."""
+        return self._progress.is_stuck
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until `stopping` is set; the batch in hand is finished then, if that takes 3 s at most.
 
-        Raises `WrongLog` when the log does not hold what Postgres says was applied. Outages are waited
-        for; any other error ends the run and is raised as it is.
+        Raises `WrongLog` when the log does not hold what Postgres says was applied, `WrongSchema`, and
+        `ConsumerBroken`. Whatever else goes wrong with a partition is tried again, in ever smaller batches,
+        and stops that partition only.
         """
         try:
             await run_together(self._work(stopping), _patience(stopping))
@@ -129,21 +148,17 @@ class ProjectionRunner:
 
     async def _work(self, stopping: asyncio.Event) -> None:
         await wait_for(f"Kafka at {self._kafka_address}", self._member.join, (LogUnavailable,))
-        await run_together(self._project(stopping), self._claim_all(), self._report())
+        partitions = Crew()
+        await run_together(partitions.run(stopping), self._claim_all(partitions, stopping), self._report())
 
-    async def _project(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            if appended := await self._member.next_batches():
-                await run_all(*(self._apply_in_turn(batches, stopping) for batches in appended))
-
-    async def _claim_all(self) -> None:
+    async def _claim_all(self, partitions: Crew, stopping: asyncio.Event) -> None:
         # Beside the batches: they may wait for rows of an owner that only a claim can end.
         while True:
             for partition in self._member.unclaimed():
                 what = f"Postgres, to claim {self._projection.topic}/{partition}"
                 claim = await wait_for(what, partial(self._claim, partition), OUTAGES)
-                if claim is not None:
-                    self._member.begin(claim)
+                if claim is not None and self._member.begin(claim):
+                    partitions.begin(self._follow(claim, stopping))
             await asyncio.sleep(CLAIM_INTERVAL_SECONDS)
 
     async def _claim(self, partition: int) -> Claim | None:
@@ -155,51 +170,128 @@ class ProjectionRunner:
                 await self._confirm(connection)
             return await try_to_claim(connection, self._projection.name, self._projection.topic, partition)
 
-    async def _apply_in_turn(self, batches: Sequence[Batch], stopping: asyncio.Event) -> None:
-        """The batches of one partition. Those of others are decoded while Postgres works on this one's."""
-        for batch in batches:
+    async def _follow(self, claim: Claim, stopping: asyncio.Event) -> None:
+        """Apply what is appended to one partition, for as long as it is ours."""
+        what = f"readable records of {claim.topic}/{claim.partition}"
+        while not stopping.is_set() and self._member.holds(claim):
+            batch = await wait_for(what, partial(self._next_batch, claim), (_TryAgain,))
+            if batch is not None and not stopping.is_set():
+                await self._apply(batch)
+
+    async def _next_batch(self, claim: Claim) -> Batch | None:
+        """None: nothing was appended for a while, or the partition is not ours any more."""
+        if not self._member.holds(claim):
+            return None
+        try:
+            first = await self._member.wait_for_records(claim)
             async with self._in_hand:
-                if not stopping.is_set():
-                    await self._apply(batch)
+                return await self._member.next_batch(claim, first)
+        except ConsumerBroken:
+            raise
+        except LogUnavailable as error:
+            raise _TryAgain(str(error)) from error
 
     async def _apply(self, batch: Batch) -> None:
-        claim, began = batch.claim, time.perf_counter()
+        """Apply it whole, or in ever smaller parts where that fails: what can pass does."""
+        claim, work = batch.claim, _Work(batch)
+        what = f"Postgres, to apply {self._projection.name} of {claim.topic}/{claim.partition}"
         try:
-            letters = await wait_for(f"Postgres, to apply {claim}", partial(self._attempt, batch), OUTAGES)
+            while work.rest is not None:
+                await wait_for(what, partial(self._attempt, work), (_TryAgain,))
         except StaleOwner as stale:
             if self._member.holds(claim):
                 logger.warning("dropped: %s", stale)
                 self._member.drop(claim)
                 self._metrics.stale_owner(claim.partition)
-            return
-        claim.next_offset = batch.next_offset
-        seconds = time.perf_counter() - began
-        self._metrics.batch_applied(claim.partition, len(batch.records), seconds, _age_seconds(batch))
-        for letter in letters:
-            self._metrics.dead_letter(letter.reason)
 
-    async def _attempt(self, batch: Batch) -> Sequence[DeadLetter]:
+    async def _attempt(self, work: _Work) -> None:
+        """Apply the next part. Raises `_TryAgain` when that fails: the next part is half as long then."""
+        part = work.next_part()
+        if part.records:
+            self._progress.holds_up(part.claim.partition, part.records[0].timestamp)
+        began = time.perf_counter()
+        try:
+            async with self._in_hand:
+                letters = await self._commit(part)
+        except (StaleOwner, WrongLog, WrongSchema):
+            raise
+        except Exception as error:
+            if not isinstance(error, OUTAGES) and not work.failures:
+                logger.exception("%s: %s cannot be applied", self._projection.name, part.claim)
+            work.failed()
+            raise _TryAgain(str(error) or type(error).__name__) from error
+        work.passed()
+        self._has_applied(part, letters, time.perf_counter() - began)
+
+    async def _commit(self, batch: Batch) -> Sequence[DeadLetter]:
         if not self._member.holds(batch.claim):
             raise StaleOwner(f"Kafka has taken {batch.claim} away")
         async with self._pool.connection() as connection, connection.transaction():
             await advance(connection, batch.claim, batch.next_offset)
             letters = await self._projection.apply(connection, batch.records)
-            if self._projection.dead_letter_topic is not None:
+            if self._outbox is not None:
                 # Before the commit: a dead letter may repeat, but is never missing.
-                await append_dead_letters(self._log, self._projection.dead_letter_topic, letters)
+                await self._outbox.append(letters)
         return letters
+
+    def _has_applied(self, batch: Batch, letters: Sequence[DeadLetter], seconds: float) -> None:
+        partition = batch.claim.partition
+        batch.claim.next_offset = batch.next_offset
+        self._progress.advanced(partition)
+        self._metrics.batch_applied(partition, len(batch.records), seconds, _age_seconds(batch))
+        for letter in letters:
+            self._metrics.dead_letter(letter.reason)
+        if self._outbox is not None:
+            self._outbox.forget(partition, before=batch.next_offset)
+
+    def _lost(self, partition: int) -> None:
+        """Kafka has given the partition to somebody else."""
+        self._progress.lost(partition)
+        self._metrics.partition_lost(partition)
+        if self._outbox is not None:
+            self._outbox.forget(partition, before=sys.maxsize)
 
     async def _report(self) -> None:
         while True:
-            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+            # Soon after the start, because nobody knows before whether there is anything to do.
+            await asyncio.sleep(REPORT_INTERVAL_SECONDS / (10 if self._progress.is_stuck else 1))
             try:
                 async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
                     await self._member.report()
-                    for partition, records in (await self._member.lags()).items():
-                        self._metrics.lag(partition, records)
+                    self._tell(await self._member.lags())
                     self._heard_at = boottime()
             except (LogUnavailable, TimeoutError) as error:
                 logger.debug("%s: no report to Kafka: %s", self._projection.name, error)
+
+    def _tell(self, lags: Mapping[int, int]) -> None:
+        for partition in self._member.assigned():
+            self._progress.seen(partition, lags.get(partition))
+            if partition in lags:
+                self._metrics.lag(partition, lags[partition])
+            oldest_seconds = self._progress.oldest_unapplied_seconds(partition)
+            self._metrics.oldest_unapplied(partition, oldest_seconds)
+
+
+class _Work:
+    """A batch, and how much of it is tried at once: less after each failure, more after each success."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.rest: Batch | None = batch
+        self.failures = 0
+        self._length = len(batch.records)
+
+    def next_part(self) -> Batch:
+        assert self.rest is not None
+        return self.rest.cut(self._length)[0]
+
+    def passed(self) -> None:
+        assert self.rest is not None
+        self.rest = self.rest.cut(self._length)[1]
+        self._length *= 2
+
+    def failed(self) -> None:
+        self.failures += 1
+        self._length = max(1, min(self._length, len(self.next_part().records)) // 2)
 
 
 def _age_seconds(batch: Batch) -> float:

@@ -36,3 +36,41 @@ async def _run(activities: Iterable[Coroutine[Any, Any, None]], return_when: str
     for task in tasks:
         if task in ended:
             task.result()
+
+
+class Crew:
+    """Activities that begin one after another; the first that raises ends the others."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def begin(self, activity: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(activity)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until `stopping` is set and all have ended by themselves. Raises the very error of one."""
+        try:
+            await run_together(until(stopping), self._failure())
+            while self._tasks:
+                await asyncio.wait({*self._tasks}, return_when=asyncio.FIRST_EXCEPTION)
+                if self._failed.done():
+                    break
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._failed.done():
+            self._failed.result()
+
+    async def _failure(self) -> None:
+        await asyncio.shield(self._failed)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or self._failed.done():
+            return
+        if (error := task.exception()) is not None:
+            self._failed.set_exception(error)

@@ -109,6 +109,7 @@ class StoredRecord:
     key: bytes | None = None
     value: bytes | None = None
     timestamp_type: int = LOG_APPEND_TIME
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def lifecycle_record(

@@ -24,6 +24,12 @@ class Metrics:
             ("projection", "partition"),
             registry=self.registry,
         )
+        self._oldest_seconds = Gauge(
+            f"{service}_oldest_unapplied_seconds",
+            "Age of the first record that is not applied yet; 0 where all are.",
+            ("projection", "partition"),
+            registry=self.registry,
+        )
         self._applied = Counter(
             f"{service}_applied_records",
             "Records applied.",
@@ -71,6 +77,7 @@ class MetricsOfProjection:
     def __init__(self, metrics: Metrics, projection: str) -> None:
         self._projection = projection
         self._lag = metrics._lag
+        self._oldest_seconds = metrics._oldest_seconds
         self._applied = metrics._applied.labels(projection)
         self._batch_seconds = metrics._batch_seconds.labels(projection)
         self._age_seconds = metrics._age_seconds.labels(projection)
@@ -85,8 +92,12 @@ class MetricsOfProjection:
     def lag(self, partition: int, records: int) -> None:
         self._lag.labels(self._projection, partition).set(records)
 
+    def oldest_unapplied(self, partition: int, seconds: float) -> None:
+        self._oldest_seconds.labels(self._projection, partition).set(seconds)
+
     def partition_lost(self, partition: int) -> None:
-        self._lag.remove(self._projection, partition)  # another process tells it now
+        for gauge in (self._lag, self._oldest_seconds):
+            gauge.remove(self._projection, partition)  # another process tells it now
 
     def stale_owner(self, partition: int) -> None:
         self._stale_owner.inc()

@@ -136,6 +136,7 @@ class Keeper(WatchedProcess):
             "database": await self._answers.get(),
             "kafka": silence_seconds < KAFKA_SILENCE_SECONDS,
             "log": self._watch.ours.is_set(),
+            "progress": not any(runner.is_stuck for runner in self._runners),
         }
 
     async def _metrics_text(self) -> bytes:

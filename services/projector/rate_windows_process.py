@@ -27,6 +27,7 @@ from events.keeper.metrics import Metrics
 from events.keeper.schema import known_log
 from events.keeper.watched import KAFKA_SILENCE_SECONDS, PROBE_TIMEOUT_SECONDS, WatchedProcess
 from events.log_identity import LogIdentity, check_log
+from events.progress import Progress
 from events.projection import OUTAGES
 from events.together import run_together, until
 from events.waiting import wait_for
@@ -65,6 +66,7 @@ class WindowsProcess(WatchedProcess):
         self._told = self._metrics.of("windows")
         self._made: int | None = None  # which making of the schema has what was written so far
         self._recovered = False
+        self._progress = Progress()
         self._heard_at = -math.inf
 
     async def _prepare(self, opened: AsyncExitStack) -> None:
@@ -122,6 +124,8 @@ class WindowsProcess(WatchedProcess):
             self._made = remade.made
             return await self._write(app, unwritten)
         unwritten.written(changes, passed)
+        for partition in passed:
+            self._progress.advanced(partition)
         if behind := changes.stretches.keys() - passed:
             # What Postgres says of them is lower than what the group has committed: it was made anew, or an
             # owner that had been stopped has written once more.
@@ -160,13 +164,17 @@ class WindowsProcess(WatchedProcess):
                 self._heard_at = boottime()
                 self._forget(told - lags.keys())
                 for partition, records in lags.items():
+                    self._progress.seen(partition, records)
                     self._told.lag(partition, records)
+                    oldest_seconds = self._progress.oldest_unapplied_seconds(partition)
+                    self._told.oldest_unapplied(partition, oldest_seconds)
                 told = set(lags)
         finally:
             self._forget(told)
 
     def _forget(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
+            self._progress.lost(partition)
             self._told.partition_lost(partition)
 
     async def _find_schema(self) -> None:
@@ -184,6 +192,7 @@ class WindowsProcess(WatchedProcess):
             "kafka": boottime() - self._heard_at < KAFKA_SILENCE_SECONDS,
             "log": self._watch.ours.is_set(),
             "windows": self._recovered,
+            "progress": not self._progress.is_stuck,
         }
 
     async def _metrics_text(self) -> bytes:

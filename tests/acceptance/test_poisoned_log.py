@@ -185,7 +185,7 @@ def is_dead_letter(poisoned: Poisoned, position: Position) -> None:
 
     def letter() -> dict[str, bytes] | None:
         for record in records(stack, stack.topics.lifecycle_dead_letters):
-            headers = dict(record.headers)  # type: ignore[attr-defined]
+            headers = dict(record.headers)
             if (headers["partition"], headers["offset"]) == (
                 str(position.partition).encode(),
                 str(position.offset).encode(),

@@ -113,7 +113,7 @@ async def test_a_key_id_that_another_lineage_has_stops_nobody(world: World) -> N
 
 
 def _headers(letter: Record) -> dict[str, str]:
-    return {name: value.decode() for name, value in letter.headers}  # type: ignore[attr-defined]
+    return {name: value.decode() for name, value in letter.headers}
 
 
 def _place(letter: Record) -> tuple[str, int, int]:

@@ -262,7 +262,7 @@ def _now() -> datetime:
 
 
 def _headers(letter: Record) -> dict[str, str]:
-    return {name: value.decode() for name, value in letter.headers}  # type: ignore[attr-defined]
+    return {name: value.decode() for name, value in letter.headers}
 
 
 def _place(letter: Record) -> tuple[str, int, int]:

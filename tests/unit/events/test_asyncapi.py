@@ -158,11 +158,14 @@ def test_outsiders_send_use_and_nothing_else() -> None:
 
 
 def test_a_dead_letter_has_the_headers_that_are_described() -> None:
-    record = StoredRecord(partition=3, offset=7, key=b"k", value=b"{")
-    headers = DeadLetter(record, "unreadable", "json_invalid").headers
+    record = StoredRecord(partition=3, offset=7, key=b"k", value=b"{", headers=(("trace", b"1"),))
+    letter = DeadLetter(record, "unreadable", "json_invalid")
     described = DOCUMENT["components"]["messages"]["DeadLetter"]["headers"]
-    assert [name for name, _ in headers] == described["required"] == list(described["properties"])
-    Draft202012Validator(described).validate({name: value.decode() for name, value in headers})
+    whole, bare = letter.contents().headers, letter.contents(largest_bytes=0).headers
+    assert [name for name, _ in whole] == [*described["required"], "original.trace"]
+    assert [name for name, _ in bare] == list(described["properties"])
+    for headers in (whole, bare):
+        Draft202012Validator(described).validate({name: value.decode() for name, value in headers})
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -1,67 +1,74 @@
-"""A dead letter is the original with its coordinates."""
+"""A dead letter is the original with its coordinates, as far as a topic takes it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+import hashlib
 
 import pytest
 
-from events.dead_letters import LARGEST_VALUE_BYTES, DeadLetter, append_dead_letters
-from events.errors import LogUnavailable
-from events.log import Position
+from events.dead_letters import LARGEST_LETTER_BYTES, DeadLetter, LetterContents
 from tests.builders import StoredRecord
 
-pytestmark = pytest.mark.anyio
-
-RECORD = StoredRecord(topic="keys.lifecycle", partition=7, offset=42, key=b"\xff", value=b"{")
-
-
-class RecordingLog:
-    def __init__(self) -> None:
-        self.appended: list[tuple[object, ...]] = []
-
-    async def append(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()
-    ) -> Position:
-        self.appended.append((topic, key, value, dict(headers)))
-        return Position(topic, 0, 0)
+RECORD = StoredRecord(
+    topic="keys.lifecycle", partition=7, offset=42, key=b"\xff", value=b"{", headers=(("trace", b"1"),)
+)
+COORDINATES = {
+    "topic": b"keys.lifecycle",
+    "partition": b"7",
+    "offset": b"42",
+    "reason": b"unreadable",
+    "error": b"json_invalid",
+    "time": b"2026-01-15T10:30:00.000Z",
+}
 
 
-async def test_it_is_the_original_bytes_with_their_coordinates() -> None:
-    log = RecordingLog()
-    await append_dead_letters(log, "dlq", [DeadLetter(RECORD, "unreadable", "json_invalid")])
-    coordinates = {
-        "topic": b"keys.lifecycle",
-        "partition": b"7",
-        "offset": b"42",
-        "error": b"json_invalid",
-        "time": b"2026-01-15T10:30:00.000Z",
-    }
-    assert log.appended == [("dlq", b"\xff", b"{", coordinates)]
+def test_it_is_the_original_bytes_with_their_coordinates() -> None:
+    contents = DeadLetter(RECORD, "unreadable", "json_invalid").contents()
+    assert (contents.key, contents.value) == (b"\xff", b"{")
+    assert dict(contents.headers) == {**COORDINATES, "original.trace": b"1"}
 
 
 @pytest.mark.parametrize(
     ("timestamp", "time"),
     [(-1, b"1970-01-01T00:00:00.000Z"), (2**63 - 1, b"9999-12-31T23:59:59.999Z")],
 )
-async def test_a_record_with_an_absurd_timestamp_has_one_too(timestamp: int, time: bytes) -> None:
+def test_a_record_with_an_absurd_timestamp_has_one_too(timestamp: int, time: bytes) -> None:
     letter = DeadLetter(StoredRecord(timestamp=timestamp), "unreadable", "no value")
-    assert dict(letter.headers)["time"] == time
+    assert dict(letter.contents().headers)["time"] == time
 
 
-async def test_a_value_that_would_not_fit_with_the_headers_is_left_to_the_original_topic() -> None:
-    fits = b"x" * LARGEST_VALUE_BYTES
-    assert DeadLetter(StoredRecord(value=fits), "unreadable", "").value == fits
-    assert DeadLetter(StoredRecord(value=fits + b"x"), "unreadable", "").value is None
+@pytest.mark.parametrize(
+    ("record", "cut"),
+    [
+        (StoredRecord(key=b"k" * 200_000, value=b"v" * 848_000), {"value"}),
+        (StoredRecord(key=b"k", value=b"v" * 1_040_000), {"value"}),
+        (StoredRecord(key=b"k" * 1_000_000, value=b"v"), {"key"}),
+        (StoredRecord(value=b"v", headers=tuple((f"h{n}", b"") for n in range(60_000))), {"headers"}),
+        (StoredRecord(headers=(("h" * 500_000, b""),), value=b"v" * 500_000), {"value"}),
+        (StoredRecord(key=b"k" * 950_000, value=b"v" * 950_000, headers=(("h", b"h" * 950_000),)), None),
+    ],
+)
+def test_key_headers_and_value_are_bounded_together_and_what_is_cut_is_named(
+    record: StoredRecord, cut: set[str] | None
+) -> None:
+    contents = DeadLetter(record, "oversized", "x" * 10_000).contents()
+    headers = dict(contents.headers)
+    cut = {"key", "headers", "value"} if cut is None else cut
+    assert {name.removeprefix("cut.") for name in headers if name.startswith("cut.")} == cut
+    assert contents.key == (None if "key" in cut else record.key)
+    assert contents.value == (None if "value" in cut else record.value)
+    assert any(name.startswith("original.") for name in headers) == bool(
+        record.headers and "headers" not in cut
+    )
+    assert _size(contents) < LARGEST_LETTER_BYTES + 1000
 
 
-async def test_a_log_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    class SilentLog(RecordingLog):
-        async def append(self, *_: object, **__: object) -> Position:
-            await asyncio.Event().wait()
-            raise AssertionError
+def test_a_digest_tells_what_was_cut() -> None:
+    value = b"v" * 1_000_000
+    headers = dict(DeadLetter(StoredRecord(value=value), "oversized", "").contents().headers)
+    assert headers["cut.value"] == f"1000000 bytes, sha256 {hashlib.sha256(value).hexdigest()}".encode()
 
-    monkeypatch.setattr("events.dead_letters.APPEND_TIMEOUT_SECONDS", 0.01)
-    with pytest.raises(LogUnavailable, match="dlq took no record"):
-        await append_dead_letters(SilentLog(), "dlq", [DeadLetter(RECORD, "unreadable", "")])
+
+def _size(contents: LetterContents) -> int:
+    headers = sum(len(name) + len(value) for name, value in contents.headers)
+    return len(contents.key or b"") + len(contents.value or b"") + headers
