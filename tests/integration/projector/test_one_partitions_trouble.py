@@ -6,18 +6,20 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import psycopg
 import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from psycopg import AsyncConnection
+from psycopg.errors import QueryCanceled
 
 from events.codec import encode
 from events.dead_letters import DeadLetter
 from events.kafka_cluster import partition_ends
 from events.kafka_log import KafkaEventLog
-from events.keeper.database import connect
 from events.log import Record
 from services.projector.keys import KeysProjection
 from tests.builders import a_key_created, some_usage
@@ -118,10 +120,7 @@ async def test_a_partition_that_nobody_can_claim_makes_the_process_not_ready(wor
     await world.append(lives(RECORDS))
     await world.caught_up(RECORDS)
     await asyncio.to_thread(first.stop)
-    async with await connect(world.database_url, "projector") as holder, holder.transaction():
-        await holder.execute(
-            "SELECT FROM projection_offset WHERE projection = 'keys' AND partition = 3 FOR UPDATE"
-        )
+    async with _held(world, partition=3):
         process = world.projector()
         stuck = {"database": True, "kafka": True, "log": True, "progress": False}
         await eventually(lambda: _checks(process) == stuck, "the process to be up")
@@ -131,6 +130,23 @@ async def test_a_partition_that_nobody_can_claim_makes_the_process_not_ready(wor
         await eventually(lambda: 'partition="3"' in "".join(_behind(process)), "the gauge to tell")
     await world.caught_up(2 * RECORDS)
     await eventually(lambda: _checks(process)["progress"], "the process to be ready")
+
+
+@asynccontextmanager
+async def _held(world: World, partition: int) -> AsyncIterator[None]:
+    """Somebody keeps the partition's row locked. He is at work, so that nobody takes him for silent."""
+    async with await psycopg.AsyncConnection.connect(world.database_url) as holder:
+        await holder.execute(
+            "SELECT FROM projector.projection_offset WHERE projection = 'keys' AND partition = %s FOR UPDATE",
+            [partition],
+        )
+        working = asyncio.create_task(holder.execute("SELECT pg_sleep(600)"))
+        try:
+            yield
+        finally:
+            await holder.cancel_safe()
+            with suppress(QueryCanceled):
+                await working
 
 
 async def _elsewhere(world: World, records: int) -> bool:
