@@ -78,7 +78,9 @@ class UsageEmitter:
 
     @property
     def unacknowledged(self) -> int:
-        """How many events were handed over and not answered yet; after a close that gave up, those lost."""
+        """How many events were handed over and not answered yet; after a close that gave up or
+        was cancelled, those lost.
+        """
         return self._unacknowledged
 
     async def emit(self, usage: Usage, *, id: str | None = None, time: datetime | None = None) -> str:  # noqa: A002
@@ -124,17 +126,25 @@ class UsageEmitter:
     ) -> None:
         """Wait for all acknowledgements. Raises `UsageNotDelivered` when the time for it is over.
 
-        An error that ends the `async with` is more important: then the loss is only logged. Leaving a
-        Kafka that is away takes up to 5 s more.
+        An error that ends the `async with` is more important: then the loss is only logged, and so it is
+        when closing is cancelled, however often. Leaving a Kafka that is away takes up to 5 s more.
         """
         delivering, self._delivering = self._delivering, None
         assert delivering is not None
         try:
-            await self._flush()
-        finally:
-            delivering.cancel()
-            await asyncio.wait({delivering})
+            try:
+                await self._flush()
+            finally:
+                delivering.cancel()
+                await asyncio.wait({delivering})
+        except asyncio.CancelledError:
             self._give_up()
+            if self._unacknowledged:
+                logger.error(
+                    "%d usage events were not acknowledged: closing was cancelled", self._unacknowledged
+                )
+            raise
+        self._give_up()
         if self._unacknowledged:
             loss = UsageNotDelivered(self._unacknowledged, self._close_seconds)
             if error is None:

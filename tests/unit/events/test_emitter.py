@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,11 @@ class World:
 
     memory: MemoryLog
     log: UnsteadyLog
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def emitter(self, refusals: int = 0, **settings: Any) -> UsageEmitter:
-        """One whose log cannot be opened this many times."""
+    def emitter(self, refusals: int = 0, *, closes_slowly: bool = False, **settings: Any) -> UsageEmitter:
+        """One whose log cannot be opened this many times, and closes at once or when `closed` is set."""
         remaining = iter(range(refusals))
 
         class Opening:
@@ -75,7 +77,10 @@ class World:
                     raise LogUnavailable("no connection")
                 return self.log
 
-            async def __aexit__(*_: object) -> None: ...
+            async def __aexit__(*_: object) -> None:
+                self.closing.set()
+                if closes_slowly:
+                    await self.closed.wait()
 
         settings = {"source": "urn:hokusai:platform", "actor": "platform", "close_seconds": 5.0, **settings}
         return UsageEmitter(NOWHERE, Topics(), log=Opening(), **settings)
@@ -260,6 +265,45 @@ async def test_an_error_of_the_caller_is_more_important_than_the_loss(
     )
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_cancelled_while_it_closes_it_says_what_it_lost(
+    world: World, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    """The second cancellation comes while it waits for its client to close."""
+    world.log.hold()
+    emitter = world.emitter(close_seconds=60.0, closes_slowly=times > 1)
+    async with asyncio.TaskGroup() as tasks:
+        emitting = tasks.create_task(emit_some(emitter, 4))
+        await until(lambda: emitter.unacknowledged == 1 and emitter.waiting == 3)
+        await until(lambda: is_closed(emitter))
+        emitting.cancel()
+        if times > 1:
+            await world.closing.wait()
+            emitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await emitting
+        assert caplog.record_tuples[-1][1:] == (
+            logging.ERROR,
+            "4 usage events were not acknowledged: closing was cancelled",
+        )
+        assert (emitter.unacknowledged, emitter.waiting, emitter.sent) == (4, 0, 0)
+        world.closed.set()
+
+
+async def test_cancelled_while_it_closes_it_is_silent_about_no_loss(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    emitter = world.emitter(closes_slowly=True)
+    async with asyncio.TaskGroup() as tasks:
+        emitting = tasks.create_task(emit_some(emitter, 4))
+        await world.closing.wait()
+        emitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await emitting
+        world.closed.set()
+    assert (emitter.sent, caplog.records) == (4, [])
+
+
 async def test_who_waits_for_room_when_it_closes_is_told_so(world: World) -> None:
     world.log.hold()
     emitter = world.emitter(capacity=1, close_seconds=0.1)
@@ -302,6 +346,13 @@ async def test_settings_that_cannot_work_are_told_at_once(tmp_path: Path) -> Non
     with pytest.raises(SettingsError, match="KAFKA_SSL_CAFILE"):
         async with UsageEmitter(kafka, Topics(), source="s", actor="a"):
             pass
+
+
+def is_closed(emitter: UsageEmitter) -> bool:
+    """Asked with an event that is never taken."""
+    with pytest.raises((LogUnavailable, ValidationError)) as refusal:
+        emitter.offer(some_usage().data, id="")
+    return refusal.type is LogUnavailable
 
 
 async def emit_some(emitter: UsageEmitter, count: int, then: Exception | None = None) -> None:
