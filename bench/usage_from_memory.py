@@ -19,7 +19,7 @@ from events.claims import advance, claim_partition
 from events.group_member import LARGEST_BATCH_RECORDS
 from events.keeper.database import connect
 from events.log import LOG_APPEND_TIME
-from events.projection import BATCHES_IN_HAND
+from events.projection_runner import BATCHES_IN_HAND
 from events.usage import KeyUsed
 from services.projector.rows import Row
 from services.projector.usage import find_lineages, roll_up

@@ -41,7 +41,9 @@ CHANNELS = (
     Channel(
         "usage",
         "The event store of use. Services that serve requests for keys emit here; what is repeated under the "
-        "same key_id and id counts once. Partition with murmur2, as Kafka's Java client does.",
+        "same key_id and id counts once. Partition with murmur2, as Kafka's Java client does. "
+        "Transactions are honoured: what is aborted never counts, and while one is open its partitions wait "
+        "for all emitters, so keep them to seconds and set transaction.timeout.ms to a minute at most.",
         ("KeyUsed",),
         {"emitUsage": "send", "auditUsage": "receive"},
         "emit_usage.py",

@@ -140,9 +140,8 @@ class UsageEmitter:
         except asyncio.CancelledError:
             self._give_up()
             if self._unacknowledged:
-                logger.error(
-                    "%d usage events were not acknowledged: closing was cancelled", self._unacknowledged
-                )
+                lost = self._unacknowledged
+                logger.error("%d usage events were not acknowledged: closing was cancelled", lost)  # noqa: TRY400
             raise
         self._give_up()
         if self._unacknowledged:

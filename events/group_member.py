@@ -25,6 +25,7 @@ from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import log_unavailable, start
 from events.log import Record
 from events.settings import KafkaSettings
+from events.topics import Topic
 
 LARGEST_BATCH_RECORDS = 5000
 #: A batch of uses is 2.5 MB; Kafka's own limit of 1 MB would make batches of 2,000.
@@ -59,14 +60,15 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(
         self,
         kafka: KafkaSettings,
-        topic: str,
+        topic: Topic,
         group_id: str,
         session_timeout_seconds: float,
         on_lost: Callable[[int], None],
     ) -> None:
         """Connects nothing yet. `on_lost` is told each partition that is no longer assigned."""
         self._kafka = kafka
-        self._topic = topic
+        self._topic = topic.name
+        self._is_read_committed = topic.is_read_committed
         self._on_lost = on_lost
         self._options = {
             **kafka.client_options(),
@@ -74,6 +76,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             "enable_auto_commit": False,
             # Where to read is written in Postgres. An offset that the log lacks is an error, never a reset.
             "auto_offset_reset": "none",
+            "isolation_level": topic.isolation_level,
             # A partition that is begun waits for the fetch under way, so that must be a short one.
             "fetch_max_wait_ms": 100,
             "max_partition_fetch_bytes": LARGEST_FETCH_BYTES,
@@ -216,6 +219,20 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             for place, end in ends.items()
             if place.partition in applied
         }
+
+    def ends(self) -> Mapping[int, tuple[int, int]]:
+        """The last stable offset and the high watermark of each partition that is read, as last heard.
+
+        Of a topic that is read committed; what lies between the two waits for the end of a transaction.
+        """
+        if not self._is_read_committed:
+            return {}
+        places = {partition: self._place(partition) for partition in self._claims}
+        heard = {
+            partition: (self._consumer.last_stable_offset(place), self._consumer.highwater(place))
+            for partition, place in places.items()
+        }
+        return {partition: ends for partition, ends in heard.items() if None not in ends}
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Kafka proposes these: they stay paused until they are claimed."""

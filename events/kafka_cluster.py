@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import groupby
 
 from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
@@ -68,21 +69,30 @@ async def find(kafka: KafkaSettings, topic: Topic) -> FoundTopic | None:
 async def first_offsets(kafka: KafkaSettings, topics: Iterable[Topic]) -> Mapping[tuple[str, int], int]:
     """Where each partition begins, by topic name and partition. Raises aiokafka's errors."""
     async with _asking_for_offsets(kafka, topics) as (consumer, partitions):
-        offsets = await consumer.beginning_offsets(partitions)
-    return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
+        return _by_name(await consumer.beginning_offsets(partitions))
 
 
 async def end_offsets(kafka: KafkaSettings, topics: Iterable[Topic]) -> Mapping[tuple[str, int], int]:
-    """Where each partition ends, by topic name and partition. Raises `LogUnavailable`."""
-    with log_unavailable("the log does not say where it ends"):
-        async with _asking_for_offsets(kafka, topics) as (consumer, partitions):
-            offsets = await consumer.end_offsets(partitions)
-    return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
+    """Where each partition ends for its readers, by topic name and partition. Raises `LogUnavailable`.
+
+    That is the last stable offset of topics that are read committed: nobody gets beyond an open transaction.
+    """
+    ends: dict[tuple[str, int], int] = {}
+    by_isolation = groupby(sorted(topics, key=_isolation_level), key=_isolation_level)
+    for isolation_level, some in by_isolation:
+        ends |= await _ends(kafka, some, isolation_level)
+    return ends
 
 
 async def partition_ends(kafka: KafkaSettings, topic: Topic) -> Mapping[int, int]:
-    """Where each partition of one topic ends. Raises `LogUnavailable`."""
+    """Where each partition of one topic ends for its readers, see `end_offsets`. Raises `LogUnavailable`."""
     ends = await end_offsets(kafka, [topic])
+    return {partition: end for (_, partition), end in ends.items()}
+
+
+async def high_watermarks(kafka: KafkaSettings, topic: Topic) -> Mapping[int, int]:
+    """Where each partition of one topic ends, open transactions included. Raises `LogUnavailable`."""
+    ends = await _ends(kafka, [topic], "read_uncommitted")
     return {partition: end for (_, partition), end in ends.items()}
 
 
@@ -93,14 +103,32 @@ async def wait_usable(kafka: KafkaSettings, topics: Iterable[Topic]) -> None:
         await consumer.end_offsets(partitions)
 
 
+async def _ends(
+    kafka: KafkaSettings, topics: Iterable[Topic], isolation_level: str
+) -> Mapping[tuple[str, int], int]:
+    with log_unavailable("the log does not say where it ends"):
+        async with _asking_for_offsets(kafka, topics, isolation_level) as (consumer, partitions):
+            return _by_name(await consumer.end_offsets(partitions))
+
+
+def _by_name(offsets: Mapping[TopicPartition, int]) -> Mapping[tuple[str, int], int]:
+    return {(place.topic, place.partition): offset for place, offset in offsets.items()}
+
+
+def _isolation_level(topic: Topic) -> str:
+    return topic.isolation_level
+
+
 @asynccontextmanager
 async def _asking_for_offsets(
-    kafka: KafkaSettings, topics: Iterable[Topic]
+    kafka: KafkaSettings, topics: Iterable[Topic], isolation_level: str = "read_uncommitted"
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
     partitions = [
         TopicPartition(topic.name, partition) for topic in topics for partition in range(topic.partitions)
     ]
-    consumer = AIOKafkaConsumer(**kafka.client_options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    consumer = AIOKafkaConsumer(
+        **kafka.client_options(), request_timeout_ms=REQUEST_TIMEOUT_MS, isolation_level=isolation_level
+    )
     async with running(consumer, kafka):
         # It would learn the topics one by one, 0.1 s each.
         await consumer._client.set_topics({partition.topic for partition in partitions})

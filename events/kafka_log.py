@@ -211,6 +211,7 @@ class KafkaLogReader:
         consumer = AIOKafkaConsumer(
             **self._settings.client_options(),
             auto_offset_reset="none",
+            isolation_level=self._topic.isolation_level,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             # Kafka answers one request of a connection at a time: end_offsets waits so long for a fetch.
             fetch_max_wait_ms=100,

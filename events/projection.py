@@ -1,53 +1,22 @@
-"""Runs a projection: a batch of records and its next offset, in one Postgres transaction.
-
-Kafka proposes who reads a partition; Postgres decides who writes what follows from it (`claims`).
-"""
+"""What follows from a topic, kept in Postgres: what a projection is, and what its runner tells."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import math
-import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
-from events.claims import Claim, StaleOwner, advance, try_to_claim
-from events.clock import boottime
-from events.dead_letter_outbox import DeadLetterOutbox
 from events.dead_letters import DeadLetter
-from events.errors import LogUnavailable, WrongLog, WrongSchema
-from events.group_member import Batch, ConsumerBroken, GroupMember
-from events.log import EventLog, Record
-from events.progress import Progress
-from events.settings import KafkaSettings
-from events.together import Crew, run_together
-from events.waiting import wait_for
+from events.errors import LogUnavailable
+from events.log import Record
+from events.topics import Topic
 
 #: Nobody's fault: what is tried again until it is in.
 OUTAGES = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout, LogUnavailable)
 
-CLAIM_INTERVAL_SECONDS = 0.1
-REPORT_INTERVAL_SECONDS = 1.0
-REPORT_TIMEOUT_SECONDS = 5.0
-#: Of different partitions: one is decoded while Postgres works on the other. The others' records stay packed.
-BATCHES_IN_HAND = 2
-#: How long the batches in hand may take once the process is asked to stop.
-LAST_BATCH_SECONDS = 3.0
-
-logger = logging.getLogger(__name__)
-
 Confirm = Callable[[AsyncConnection[Any]], Awaitable[None]]
-
-
-class _TryAgain(Exception):
-    """Something is wrong with one partition, for now; the message says what."""
 
 
 class Projection(Protocol):
@@ -56,7 +25,7 @@ class Projection(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> Topic: ...
     @property
     def dead_letter_topic(self) -> str | None:
         """Where records go that somebody has to look at; None: `apply` names none."""
@@ -85,220 +54,10 @@ class ProjectionMetrics(Protocol):
         """How old the first record is that is not applied yet; 0 where all are."""
         ...
 
+    def held_up(self, partition: int, records: int, seconds: float) -> None:
+        """`records` wait for the end of a foreign transaction, since `seconds`."""
+        ...
+
     def partition_lost(self, partition: int) -> None: ...
     def stale_owner(self, partition: int) -> None: ...
     def dead_letter(self, reason: str) -> None: ...
-
-
-class ProjectionRunner:
-    """Runs one projection over the partitions that Kafka assigns to this member of the group."""
-
-    def __init__(
-        self,
-        kafka: KafkaSettings,
-        pool: AsyncConnectionPool[AsyncConnection[Any]],
-        log: EventLog,
-        projection: Projection,
-        group_id: str,
-        metrics: ProjectionMetrics,
-        session_timeout_seconds: float = 10.0,
-        confirm: Confirm | None = None,
-    ) -> None:
-        """`pool` is open; its connections autocommit and find `projection_offset` on their search path.
-
-        `log` takes the dead letters. `session_timeout_seconds`: how long Kafka waits for a silent member.
-        `confirm` is asked before each claim whether the rows are still ours to write; it raises if not.
-        """
-        self._pool = pool
-        self._projection = projection
-        self._metrics = metrics
-        self._confirm = confirm
-        self._kafka_address = kafka.bootstrap_servers
-        self._heard_at = -math.inf
-        self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
-        self._progress = Progress()
-        self._outbox: DeadLetterOutbox | None = None
-        if projection.dead_letter_topic is not None:
-            self._outbox = DeadLetterOutbox(log, projection.dead_letter_topic)
-        self._member = GroupMember(
-            kafka, projection.topic, group_id, session_timeout_seconds, on_lost=self._lost
-        )
-
-    @property
-    def silence_seconds(self) -> float:
-        """Time since Kafka last said where the log ends; infinite before the first time."""
-        return boottime() - self._heard_at
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether a partition has something to apply and has not got on for half a minute."""
-        return self._progress.is_stuck
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Run until `stopping` is set; the batch in hand is finished then, if that takes 3 s at most.
-
-        Raises `WrongLog` when the log does not hold what Postgres says was applied, `WrongSchema`, and
-        `ConsumerBroken`. Whatever else goes wrong with a partition is tried again, in ever smaller batches,
-        and stops that partition only.
-        """
-        try:
-            await run_together(self._work(stopping), _patience(stopping))
-        finally:
-            await self._member.leave()
-
-    async def _work(self, stopping: asyncio.Event) -> None:
-        await wait_for(f"Kafka at {self._kafka_address}", self._member.join, (LogUnavailable,))
-        partitions = Crew()
-        await run_together(partitions.run(stopping), self._claim_all(partitions, stopping), self._report())
-
-    async def _claim_all(self, partitions: Crew, stopping: asyncio.Event) -> None:
-        # Beside the batches: they may wait for rows of an owner that only a claim can end.
-        while True:
-            for partition in self._member.unclaimed():
-                what = f"Postgres, to claim {self._projection.topic}/{partition}"
-                claim = await wait_for(what, partial(self._claim, partition), OUTAGES)
-                if claim is not None and self._member.begin(claim):
-                    partitions.begin(self._follow(claim, stopping))
-            await asyncio.sleep(CLAIM_INTERVAL_SECONDS)
-
-    async def _claim(self, partition: int) -> Claim | None:
-        """None: not now."""
-        if partition not in self._member.unclaimed():
-            return None  # Kafka has taken it away while Postgres was waited for
-        async with self._pool.connection() as connection, connection.transaction():
-            if self._confirm is not None:
-                await self._confirm(connection)
-            return await try_to_claim(connection, self._projection.name, self._projection.topic, partition)
-
-    async def _follow(self, claim: Claim, stopping: asyncio.Event) -> None:
-        """Apply what is appended to one partition, for as long as it is ours."""
-        what = f"readable records of {claim.topic}/{claim.partition}"
-        while not stopping.is_set() and self._member.holds(claim):
-            batch = await wait_for(what, partial(self._next_batch, claim), (_TryAgain,))
-            if batch is not None and not stopping.is_set():
-                await self._apply(batch)
-
-    async def _next_batch(self, claim: Claim) -> Batch | None:
-        """None: nothing was appended for a while, or the partition is not ours any more."""
-        if not self._member.holds(claim):
-            return None
-        try:
-            first = await self._member.wait_for_records(claim)
-            async with self._in_hand:
-                return await self._member.next_batch(claim, first)
-        except ConsumerBroken:
-            raise
-        except LogUnavailable as error:
-            raise _TryAgain(str(error)) from error
-
-    async def _apply(self, batch: Batch) -> None:
-        """Apply it whole, or in ever smaller parts where that fails: what can pass does."""
-        claim, work = batch.claim, _Work(batch)
-        what = f"Postgres, to apply {self._projection.name} of {claim.topic}/{claim.partition}"
-        try:
-            while work.rest is not None:
-                await wait_for(what, partial(self._attempt, work), (_TryAgain,))
-        except StaleOwner as stale:
-            if self._member.holds(claim):
-                logger.warning("dropped: %s", stale)
-                self._member.drop(claim)
-                self._metrics.stale_owner(claim.partition)
-
-    async def _attempt(self, work: _Work) -> None:
-        """Apply the next part. Raises `_TryAgain` when that fails: the next part is half as long then."""
-        part = work.next_part()
-        if part.records:
-            self._progress.holds_up(part.claim.partition, part.records[0].timestamp)
-        began = time.perf_counter()
-        try:
-            async with self._in_hand:
-                letters = await self._commit(part)
-        except (StaleOwner, WrongLog, WrongSchema):
-            raise
-        except Exception as error:
-            if not isinstance(error, OUTAGES) and not work.failures:
-                logger.exception("%s: %s cannot be applied", self._projection.name, part.claim)
-            work.failed()
-            raise _TryAgain(str(error) or type(error).__name__) from error
-        work.passed()
-        self._has_applied(part, letters, time.perf_counter() - began)
-
-    async def _commit(self, batch: Batch) -> Sequence[DeadLetter]:
-        if not self._member.holds(batch.claim):
-            raise StaleOwner(f"Kafka has taken {batch.claim} away")
-        async with self._pool.connection() as connection, connection.transaction():
-            await advance(connection, batch.claim, batch.next_offset)
-            letters = await self._projection.apply(connection, batch.records)
-            if self._outbox is not None:
-                # Before the commit: a dead letter may repeat, but is never missing.
-                await self._outbox.append(letters)
-        return letters
-
-    def _has_applied(self, batch: Batch, letters: Sequence[DeadLetter], seconds: float) -> None:
-        partition = batch.claim.partition
-        batch.claim.next_offset = batch.next_offset
-        self._progress.advanced(partition)
-        self._metrics.batch_applied(partition, len(batch.records), seconds, _age_seconds(batch))
-        for letter in letters:
-            self._metrics.dead_letter(letter.reason)
-        if self._outbox is not None:
-            self._outbox.forget(partition, before=batch.next_offset)
-
-    def _lost(self, partition: int) -> None:
-        """Kafka has given the partition to somebody else."""
-        self._progress.lost(partition)
-        self._metrics.partition_lost(partition)
-        if self._outbox is not None:
-            self._outbox.forget(partition, before=sys.maxsize)
-
-    async def _report(self) -> None:
-        while True:
-            # Soon after the start, because nobody knows before whether there is anything to do.
-            await asyncio.sleep(REPORT_INTERVAL_SECONDS / (10 if self._progress.is_stuck else 1))
-            try:
-                async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
-                    await self._member.report()
-                    self._tell(await self._member.lags())
-                    self._heard_at = boottime()
-            except (LogUnavailable, TimeoutError) as error:
-                logger.debug("%s: no report to Kafka: %s", self._projection.name, error)
-
-    def _tell(self, lags: Mapping[int, int]) -> None:
-        for partition in self._member.assigned():
-            self._progress.seen(partition, lags.get(partition))
-            if partition in lags:
-                self._metrics.lag(partition, lags[partition])
-            oldest_seconds = self._progress.oldest_unapplied_seconds(partition)
-            self._metrics.oldest_unapplied(partition, oldest_seconds)
-
-
-class _Work:
-    """A batch, and how much of it is tried at once: less after each failure, more after each success."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.rest: Batch | None = batch
-        self.failures = 0
-        self._length = len(batch.records)
-
-    def next_part(self) -> Batch:
-        assert self.rest is not None
-        return self.rest.cut(self._length)[0]
-
-    def passed(self) -> None:
-        assert self.rest is not None
-        self.rest = self.rest.cut(self._length)[1]
-        self._length *= 2
-
-    def failed(self) -> None:
-        self.failures += 1
-        self._length = max(1, min(self._length, len(self.next_part().records)) // 2)
-
-
-def _age_seconds(batch: Batch) -> float:
-    return time.time() - batch.records[0].timestamp / 1000 if batch.records else 0.0
-
-
-async def _patience(stopping: asyncio.Event) -> None:
-    """Ends when a stopping process has waited long enough for its batch, or for Kafka."""
-    await stopping.wait()
-    await asyncio.sleep(LAST_BATCH_SECONDS)

@@ -32,6 +32,8 @@ class Topic:
     """One topic. `is_event_store`: a source of truth, that must hold every record since offset 0.
 
     `is_optional`: deployments that are older than the topic go on without it until it is applied.
+    `is_read_committed`: transactions of its writers are honoured. Readers skip what was aborted, wait for
+    what is open, and take the last stable offset for the end.
     """
 
     name: str
@@ -40,6 +42,12 @@ class Topic:
     partitions: int = PARTITIONS
     is_event_store: bool = False
     is_optional: bool = False
+    is_read_committed: bool = False
+
+    @property
+    def isolation_level(self) -> str:
+        """As Kafka's clients call how its readers read it."""
+        return "read_committed" if self.is_read_committed else "read_uncommitted"
 
 
 class Topics(Settings):
@@ -73,7 +81,7 @@ class Topics(Settings):
     @property
     def usage(self) -> Topic:
         """The event store of use: KeyUsed."""
-        return self._topic("keys.usage", "key_id", KEPT_FOR_EVER, is_event_store=True)
+        return self._topic("keys.usage", "key_id", KEPT_FOR_EVER, is_event_store=True, is_read_committed=True)
 
     @property
     def usage_dead_letters(self) -> Topic:
@@ -120,6 +128,7 @@ class Topics(Settings):
         *,
         is_event_store: bool = False,
         is_optional: bool = False,
+        is_read_committed: bool = False,
     ) -> Topic:
         agreed = {
             **configuration,
@@ -133,6 +142,7 @@ class Topics(Settings):
             agreed,
             is_event_store=is_event_store,
             is_optional=is_optional,
+            is_read_committed=is_read_committed,
         )
 
 

@@ -30,6 +30,18 @@ class Metrics:
             ("projection", "partition"),
             registry=self.registry,
         )
+        self._held_up_records = Gauge(
+            f"{service}_held_up_records",
+            "Records that are not read before a foreign producer ends its transaction.",
+            ("projection", "partition"),
+            registry=self.registry,
+        )
+        self._held_up_seconds = Gauge(
+            f"{service}_held_up_seconds",
+            "How long they have been waiting for that, as far as this process has seen.",
+            ("projection", "partition"),
+            registry=self.registry,
+        )
         self._applied = Counter(
             f"{service}_applied_records",
             "Records applied.",
@@ -78,6 +90,8 @@ class MetricsOfProjection:
         self._projection = projection
         self._lag = metrics._lag
         self._oldest_seconds = metrics._oldest_seconds
+        self._held_up_records = metrics._held_up_records
+        self._held_up_seconds = metrics._held_up_seconds
         self._applied = metrics._applied.labels(projection)
         self._batch_seconds = metrics._batch_seconds.labels(projection)
         self._age_seconds = metrics._age_seconds.labels(projection)
@@ -95,8 +109,12 @@ class MetricsOfProjection:
     def oldest_unapplied(self, partition: int, seconds: float) -> None:
         self._oldest_seconds.labels(self._projection, partition).set(seconds)
 
+    def held_up(self, partition: int, records: int, seconds: float) -> None:
+        self._held_up_records.labels(self._projection, partition).set(records)
+        self._held_up_seconds.labels(self._projection, partition).set(seconds)
+
     def partition_lost(self, partition: int) -> None:
-        for gauge in (self._lag, self._oldest_seconds):
+        for gauge in (self._lag, self._oldest_seconds, self._held_up_records, self._held_up_seconds):
             gauge.remove(self._projection, partition)  # another process tells it now
 
     def stale_owner(self, partition: int) -> None:

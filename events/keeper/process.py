@@ -32,7 +32,8 @@ from events.keeper.settings import KeeperSettings
 from events.keeper.watched import KAFKA_SILENCE_SECONDS, PROBE_TIMEOUT_SECONDS, WatchedProcess
 from events.log import BulkLog
 from events.log_identity import check_log
-from events.projection import OUTAGES, Projection, ProjectionRunner
+from events.projection import OUTAGES, Projection
+from events.projection_runner import ProjectionRunner
 from events.remembered import Remembered
 from events.together import run_all, run_together, until
 from events.topics import Topic
@@ -125,18 +126,20 @@ class Keeper(WatchedProcess):
                 group_id=self._settings.group_id(projection.name),
                 metrics=self._metrics.of(projection.name),
                 session_timeout_seconds=self._settings.session_timeout_seconds,
+                longest_transaction_seconds=self._settings.longest_transaction_seconds,
                 confirm=partial(confirm_schema, schema=self._kept.schema),
             )
             for projection in self._kept.projections
         ]
 
     async def _checks(self) -> Mapping[str, bool]:
-        silence_seconds = max(runner.silence_seconds for runner in self._runners)
+        silence_seconds = max(runner.standing.silence_seconds for runner in self._runners)
         return {
             "database": await self._answers.get(),
             "kafka": silence_seconds < KAFKA_SILENCE_SECONDS,
             "log": self._watch.ours.is_set(),
-            "progress": not any(runner.is_stuck for runner in self._runners),
+            "progress": not any(runner.standing.is_stuck for runner in self._runners),
+            "transactions": not any(runner.standing.is_held_up for runner in self._runners),
         }
 
     async def _metrics_text(self) -> bytes:

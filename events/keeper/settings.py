@@ -23,6 +23,12 @@ class KeeperSettings(LogSettings, LoggingSettings):
     metrics_port: Port = Field(alias="METRICS_PORT")
     group: Group = Field(description="processes that share the partitions among them")
     session_timeout_seconds: SessionSeconds = Field(description="how long a silent one keeps its partitions")
+    longest_transaction_seconds: float = Field(
+        default=60.0,
+        alias="LONGEST_TRANSACTION_SECONDS",
+        gt=0,
+        description="how long a transaction of a foreign producer may be open",
+    )
     log_check_seconds: float = Field(default=60.0, alias="LOG_CHECK_SECONDS", gt=0)
 
     def group_id(self, projection: str) -> str:

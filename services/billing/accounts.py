@@ -32,7 +32,7 @@ class AccountsProjection:
     dead_letter_topic = None
 
     def __init__(self, topics: Topics, on_unreadable: Callable[[], None]) -> None:
-        self.topic = topics.lifecycle.name
+        self.topic = topics.lifecycle
         self._on_unreadable = on_unreadable
 
     async def apply(

@@ -25,7 +25,7 @@ class LedgerProjection:
     dead_letter_topic = None
 
     def __init__(self, topics: Topics, on_unreadable: Callable[[], None]) -> None:
-        self.topic = topics.hourly_usage.name
+        self.topic = topics.hourly_usage
         self._on_unreadable = on_unreadable
 
     async def apply(

@@ -29,7 +29,7 @@ class StatementsProjection:
     dead_letter_topic = None
 
     def __init__(self, topics: Topics, on_unreadable: Callable[[], None]) -> None:
-        self.topic = topics.statements.name
+        self.topic = topics.statements
         self._on_unreadable = on_unreadable
 
     async def apply(

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from events.clock import Clock
-from events.kafka_cluster import partition_ends
+from events.kafka_cluster import high_watermarks, partition_ends
 from events.keeper.process import Keeper, Kept
 from events.queries import load_queries
 from services.projector.hourly import HourlyPublisher
@@ -56,7 +56,8 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
         ],
         works=[
             publisher.work,
-            dropping_days(settings.usage.name, partial(ends_of, settings.usage)),
+            # What an open transaction holds was appended before it ends, so its days are needed still.
+            dropping_days(settings.usage.name, partial(high_watermarks, settings, settings.usage)),
         ],
         probe=count,
     )

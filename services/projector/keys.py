@@ -26,7 +26,7 @@ class KeysProjection:
     name = "keys"
 
     def __init__(self, topics: Topics) -> None:
-        self.topic = topics.lifecycle.name
+        self.topic = topics.lifecycle
         self.dead_letter_topic = topics.lifecycle_dead_letters.name
 
     async def apply(

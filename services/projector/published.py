@@ -46,7 +46,7 @@ class PublishedProjection:
     dead_letter_topic = None
 
     def __init__(self, topics: Topics) -> None:
-        self.topic = topics.hourly_usage.name
+        self.topic = topics.hourly_usage
 
     async def apply(
         self, connection: AsyncConnection[Any], records: Sequence[Record]

@@ -43,7 +43,7 @@ class UsageProjection:
     name = "usage"
 
     def __init__(self, topics: Topics, lifecycle_ends: LifecycleEnds) -> None:
-        self.topic = topics.usage.name
+        self.topic = topics.usage
         self.dead_letter_topic = topics.usage_dead_letters.name
         self._lifecycle = topics.lifecycle.name
         self._lifecycle_ends = lifecycle_ends

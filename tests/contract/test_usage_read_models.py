@@ -98,7 +98,7 @@ class Projected(Subject):
             )
 
     async def _catch_up(self, schema: str, projection: Projection) -> None:
-        (topic,) = (topic for topic in TOPICS.all() if topic.name == projection.topic)
+        topic = projection.topic
         reader = self._log.reader(topic)
         await reader.begin({})
         records = await reader.read(timeout_seconds=0)

@@ -22,6 +22,7 @@ LIBRARIES: dict[str, list[str]] = {
     "aiokafka.partitioner": ["events/memory_log.py"],
     "psycopg": [
         "events/projection.py",
+        "events/projection_runner.py",
         "events/claims.py",
         "events/database_url.py",
         "events/keeper/*.py",
@@ -50,6 +51,7 @@ LIBRARIES: dict[str, list[str]] = {
     ],
     "psycopg_pool": [
         "events/projection.py",
+        "events/projection_runner.py",
         "events/keeper/database.py",
         "events/keeper/process.py",
         "services/api/read_models.py",

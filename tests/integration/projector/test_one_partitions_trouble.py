@@ -122,7 +122,7 @@ async def test_a_partition_that_nobody_can_claim_makes_the_process_not_ready(wor
     await asyncio.to_thread(first.stop)
     async with _held(world, partition=3):
         process = world.projector()
-        stuck = {"database": True, "kafka": True, "log": True, "progress": False}
+        stuck = {"database": True, "kafka": True, "log": True, "progress": False, "transactions": True}
         await eventually(lambda: _checks(process) == stuck, "the process to be up")
         await world.append(lives(RECORDS))
         await eventually(lambda: _elsewhere(world, 2 * RECORDS), "the other partitions")

@@ -9,7 +9,7 @@ import pytest
 
 from events.kafka_log import KafkaEventLog
 from events.keeper.database import new_pool
-from events.projection import ProjectionRunner
+from events.projection_runner import ProjectionRunner
 from events.settings import KafkaSettings
 from services.projector.keys import KeysProjection
 from tests.integration.projector.world import World, eventually, lives
@@ -43,7 +43,7 @@ async def test_a_runner_that_waits_for_kafka_stops_when_asked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a log was not ours for a while, and Kafka is away when it could go on."""
-    monkeypatch.setattr("events.projection.LAST_BATCH_SECONDS", 0.1)
+    monkeypatch.setattr("events.projection_runner.LAST_BATCH_SECONDS", 0.1)
     world.kafka = KafkaSettings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     runner = ProjectionRunner(
         world.kafka,

@@ -18,7 +18,8 @@ from events.keeper.database import connect, new_pool
 from events.keeper.schema import prepare_schema
 from events.keys import KeyEvent
 from events.log import Position, Record
-from events.projection import Projection, ProjectionRunner
+from events.projection import Projection
+from events.projection_runner import ProjectionRunner
 from events.remembered import REMEMBER_SECONDS
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics

@@ -37,6 +37,12 @@ def test_only_the_two_event_stores_are_sources_of_truth() -> None:
     assert [topic for topic in topics.all() if topic.is_event_store] == [topics.lifecycle, topics.usage]
 
 
+def test_only_use_waits_for_transactions() -> None:
+    """A revocation waits for nobody's transaction."""
+    topics = Topics()
+    assert [topic for topic in topics.all() if topic.is_read_committed] == [topics.usage]
+
+
 @pytest.mark.parametrize("name", ["lifecycle", "usage"])
 def test_an_event_store_forgets_nothing_and_takes_the_broker_s_time(name: str) -> None:
     configuration = getattr(Topics(), name).configuration
