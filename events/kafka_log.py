@@ -55,12 +55,17 @@ class KafkaEventLog:
         key: bytes | None,
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
+        *,
+        partition: int | None = None,
     ) -> Position:
-        """See `EventLog.append`. The log's own deadline is `timeout_seconds`."""
+        """See `EventLog.append`. The log's own deadline is `timeout_seconds`.
+
+        `partition` is for a record that belongs beside another one, whatever its key says.
+        """
         with log_unavailable(f"{topic}: not acknowledged"):
             async with asyncio.timeout(self._timeout_seconds):
                 producer = await self._running_producer()
-                delivery = await producer.send(topic, value, key, headers=list(headers))
+                delivery = await producer.send(topic, value, key, partition, headers=list(headers))
                 delivery.add_done_callback(partial(self._retire_after_failure, producer))
                 stored = await asyncio.shield(delivery)
         return _position(topic, stored)

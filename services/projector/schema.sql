@@ -67,6 +67,20 @@ CREATE TABLE projector.usage_identity (
     PRIMARY KEY (day, key_id, event_id)
 ) PARTITION BY RANGE (day);
 
+-- Uses whose key nobody had created, until one of their identity counts: what a replay may make count. This
+-- table alone depends on what of keys.lifecycle was there when a use was judged.
+CREATE TABLE projector.usage_refused (
+    partition     integer NOT NULL,
+    record_offset bigint  NOT NULL,
+    appended_ms   bigint  NOT NULL,
+    key_id        uuid    NOT NULL,
+    event_id      text    NOT NULL,
+    digest        bytea   NOT NULL,
+    PRIMARY KEY (partition, record_offset)
+);
+CREATE INDEX usage_refused_of_key ON projector.usage_refused (key_id, event_id);
+CREATE INDEX usage_refused_by_age ON projector.usage_refused (partition, appended_ms);
+
 -- The broker's time of the newest record applied, by partition of keys.usage.
 CREATE TABLE projector.usage_progress (
     partition   integer     PRIMARY KEY,

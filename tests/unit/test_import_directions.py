@@ -35,6 +35,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/projector/keys.py",
         "services/projector/usage.py",
         "services/projector/usage_days.py",
+        "services/projector/usage_replays.py",
         "services/projector/published.py",
         "services/projector/hourly.py",
         "services/projector/rate_windows_process.py",

@@ -79,6 +79,11 @@ class Counting:
             for table in TABLES
         }
 
+    async def drop_every_identity(self) -> None:
+        """As after more than 35 days in which much has come."""
+        async with self.connection() as connection:
+            await connection.execute("DELETE FROM projector.usage_identity")
+
     async def value(self, query: str, *parameters: object) -> Any:
         async with self.connection() as connection:
             row = await (await connection.execute(query, parameters)).fetchone()
