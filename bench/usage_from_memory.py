@@ -39,8 +39,8 @@ class StoredRecord:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    timestamp_type: int = LOG_APPEND_TIME
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 Batch = tuple[list[StoredRecord], list[Row]]
@@ -107,7 +107,7 @@ def _in_turn(parts: list[list[StoredRecord]]) -> Iterator[list[StoredRecord]]:
 
 
 def _use(record: StoredRecord) -> KeyUsed:
-    event = judge(record)
+    (event,) = judge(record)
     assert isinstance(event, KeyUsed)
     return event
 

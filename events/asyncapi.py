@@ -12,20 +12,28 @@ from typing import Any
 import orjson
 
 from events.channels import CHANNELS, Channel
-from events.envelope import CloudEvent, Envelope, Fact
+from events.envelope import CloudEvent, Fact
 from events.json_schema import event_type, json_schema, schema_name
 from events.keys import KeyCreated, KeyRevoked, KeyRotated
 from events.peppers import PepperConfigured
 from events.topics import Topic, Topics
 from events.totals import HourlyUsage, StatementClosed, WindowCount
 from events.usage import KeyUsed
+from events.usage_records import LARGEST_BATCH_BYTES, LARGEST_BATCH_EVENTS, LARGEST_VALUE_BYTES
 
 SCHEMAS = Path(__file__).parent / "schemas"
 EXAMPLES = Path(__file__).parents[1] / "examples"
-EVENTS: tuple[type[Envelope], ...] = (KeyCreated, KeyRotated, KeyRevoked, KeyUsed)
+EVENTS: tuple[type[CloudEvent], ...] = (KeyCreated, KeyRotated, KeyRevoked, KeyUsed)
 TOTALS: tuple[type[Fact], ...] = (HourlyUsage, WindowCount, StatementClosed, PepperConfigured)
 CLOUDEVENT = "application/cloudevents+json; charset=utf-8"
 JSON = "application/json; charset=utf-8"
+CONTENT_MODES = (
+    "The payload is that of structured mode. The binary mode of the CloudEvents Kafka binding (`ce_id`, "
+    "`ce_type`, ... as headers, the value is `data`) is read as well, and so is "
+    f"`application/cloudevents-batch+json`: an array of up to {LARGEST_BATCH_EVENTS} events, each of which "
+    f"counts by itself. A value has up to {LARGEST_VALUE_BYTES // 1024} KiB, that of a batch up to "
+    f"{LARGEST_BATCH_BYTES // 1024} KiB."
+)
 
 
 def documents() -> dict[str, bytes]:
@@ -127,7 +135,7 @@ def _binding_value(name: str, value: str) -> Any:
 
 def _message(event: type[Fact]) -> dict[str, Any]:
     is_cloudevent = issubclass(event, CloudEvent)
-    key = "partitionkey" if is_cloudevent else "lineage_id"
+    key = "key_id" if event is KeyUsed else "partitionkey" if is_cloudevent else "lineage_id"
     message = {
         "name": event_type(event),
         "title": event.__name__,
@@ -136,6 +144,8 @@ def _message(event: type[Fact]) -> dict[str, Any]:
         "bindings": {"kafka": {"key": {"type": "string", "description": f"equal to `{key}`"}}},
         "payload": {"$ref": schema_name(event)},
     }
+    if event is KeyUsed:
+        message["description"] = CONTENT_MODES
     if "correlationid" in event.model_fields:
         message["correlationId"] = {"location": "$message.payload#/correlationid"}
     return message

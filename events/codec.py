@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from events.errors import UnreadableRecord
 from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
+from events.log import appended_at
 from events.peppers import PepperConfigured
 from events.totals import HourlyUsage, StatementClosed, WindowCount
 from events.usage import KeyUsed
@@ -22,9 +22,6 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 #: From the type of an older version to the pure function that makes the next version of it.
 #: It takes and returns the whole envelope, `type` included.
 UPCASTERS: Mapping[str, Upcaster] = {}
-
-#: What a writer may leave to its defaults and a record must state: the default is another at each reading.
-STATED = frozenset({"specversion", "id", "time"})
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(
     Annotated[KeyCreated | KeyRotated | KeyRevoked | KeyUsed, Field(discriminator="type")]
@@ -40,13 +37,21 @@ def encode(event: Event | Total) -> bytes:
     return event.model_dump_json(exclude_none=True).encode()
 
 
-def decode(value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Event:
+def decode(
+    value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS, *, timestamp: int | None = None
+) -> Event:
     """The event in a record's value; older versions are lifted to today's.
 
     Nothing is converted or filled in: what the JSON Schemas refuse is refused here, unknown fields aside.
+    Only a use without a time has that of its record, where the record's `timestamp` is given.
     Raises `UnreadableRecord` for anything else, naming the place but never the content.
     """
-    return _decode(_EVENT, value, upcasters)
+    event = _decode(_EVENT, value, upcasters)
+    if isinstance(event, KeyUsed) and "time" not in event.model_fields_set:
+        if timestamp is None:
+            raise UnreadableRecord(f"{event.type}.time: missing")
+        return event.model_copy(update={"time": appended_at(timestamp)})
+    return event
 
 
 def decode_total(value: bytes | None, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Total:
@@ -71,14 +76,9 @@ def _decode(adapter: TypeAdapter[T], value: bytes | None, upcasters: Mapping[str
 
 def _read(adapter: TypeAdapter[T], value: bytes) -> T:
     event = adapter.validate_json(value, strict=True, extra="ignore")
-    if unstated := _stated_by(type(event)) - event.model_fields_set:
+    if unstated := event.stated - event.model_fields_set:
         raise UnreadableRecord(f"{event.type}.{min(unstated)}: missing")
     return event
-
-
-@cache
-def _stated_by(model: type[BaseModel]) -> frozenset[str]:
-    return STATED & model.model_fields.keys()
 
 
 def _lift(value: bytes, upcasters: Mapping[str, Upcaster]) -> bytes | None:

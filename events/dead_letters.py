@@ -5,19 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-from events.log import Record
+from events.log import Record, appended_at
 
 #: Key, value and headers together: a topic takes a megabyte, and the batch around a record needs some of it.
 LARGEST_LETTER_BYTES = 900_000
-LARGEST_ERROR_CHARACTERS = 500
+LARGEST_ERROR_CHARACTERS = 2000
 #: What a header costs beside its name and value: two lengths.
 HEADER_BYTES = 10
-#: The end of the year 9999: a producer may have stamped the record with anything.
-LATEST_MS = 253_402_300_799_999
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Header = tuple[str, bytes]
 
@@ -68,7 +63,7 @@ class DeadLetter:
     def _own_headers(self) -> tuple[Header, ...]:
         """Coordinates of the record, what is wrong with it, and the time that its topic keeps for it."""
         record = self.record
-        time = _EPOCH + timedelta(milliseconds=min(max(record.timestamp, 0), LATEST_MS))
+        time = appended_at(record.timestamp)
         return (
             ("topic", record.topic.encode()),
             ("partition", str(record.partition).encode()),

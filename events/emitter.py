@@ -162,7 +162,7 @@ class UsageEmitter:
         )
 
     def _take(self, event: KeyUsed) -> None:
-        key = event.partitionkey.encode()
+        key = event.data.key_id.encode()
         self._lanes[hash(key) % LANES].put_nowait((key, encode(event)))
 
     async def _deliver(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import uuid_utils
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -34,12 +34,18 @@ class Fact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: What a writer may leave to its defaults and a record must state, because the default is another one at
+    #: each reading.
+    stated: ClassVar[frozenset[str]] = frozenset()
+
 
 class CloudEvent(Fact):
     """The attributes that every event has. `type`, `subject`, `partitionkey` and `data` come with each.
 
-    `partitionkey` is the record key.
+    `partitionkey` is the record key, where the event states it.
     """
+
+    stated: ClassVar[frozenset[str]] = frozenset({"specversion", "id", "time"})
 
     specversion: Literal["1.0"] = "1.0"
     id: Text = Field(default_factory=lambda: str(uuid_utils.uuid7()))

@@ -6,14 +6,13 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from events.codec import STATED
 from events.envelope import Fact
 
 
 def json_schema(event: type[Fact]) -> dict[str, Any]:
     """What a writer writes: JSON Schema 2020-12. Readers ignore fields that they do not know."""
     schema = event.model_json_schema(schema_generator=_Plain)
-    stated = {*schema["required"], *STATED, "type"}
+    stated = {*schema["required"], *event.stated, "type"}
     schema["required"] = [name for name in schema["properties"] if name in stated]
     return {
         "$schema": _Plain.schema_dialect,

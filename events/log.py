@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 #: A record's `timestamp_type` where the broker dated it; 0 where its writer did.
 LOG_APPEND_TIME = 1
+#: The end of the year 9999: a producer may have stamped the record with anything.
+LATEST_MS = 253_402_300_799_999
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Record(Protocol):
@@ -32,6 +37,11 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+def appended_at(timestamp: int) -> datetime:
+    """A record's timestamp as a time, the nearest one from 1970 to 9999."""
+    return _EPOCH + timedelta(milliseconds=min(max(timestamp, 0), LATEST_MS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
-from events.envelope import NO_NUL, Envelope, Fact, KeyId, Text
+from events.envelope import NO_NUL, CloudEvent, Fact, KeyId, Text
 from events.shown_keys import hide_keys
 
 #: More of it in one request is no use but a mistake: a day, and a billion predictions.
@@ -19,6 +25,10 @@ Endpoint = Annotated[
 ]
 ServiceId = Annotated[Text, AfterValidator(hide_keys)]
 Milliseconds = Annotated[float, Field(ge=0, le=LONGEST_MS, allow_inf_nan=False)]
+
+JSON = "application/json"
+#: Every media type of JSON, with or without parameters: `text/json`, `application/json; charset=utf-8`.
+JSON_TYPE = r"^[^/;\s]+/([^/;\s]+\+)?[jJ][sS][oO][nN]\s*(;.*)?$"
 
 
 class Usage(Fact):
@@ -36,14 +46,29 @@ class Usage(Fact):
     compute_ms: Milliseconds = 0
 
 
-class KeyUsed(Envelope):
-    """An event of `keys.usage`: `partitionkey` is the key_id. Its identity is (`key_id`, `id`)."""
+class KeyUsed(CloudEvent):
+    """An event of `keys.usage`. Its identity is (`key_id`, `id`).
 
+    `subject` and `partitionkey` are the key_id where they are stated. A use without a `time` happened when
+    it was appended. Services of others emit it, so nothing is required that is not needed to count.
+    """
+
+    stated: ClassVar[frozenset[str]] = CloudEvent.stated - {"time"}
+
+    #: `usage_records` reads every JSON_TYPE as this one.
+    datacontenttype: Annotated[
+        Literal["application/json"], WithJsonSchema({"type": "string", "pattern": JSON_TYPE, "default": JSON})
+    ] = "application/json"
     type: Literal["hokusai.auth.KeyUsed.v1"] = "hokusai.auth.KeyUsed.v1"
+    subject: KeyId | None = None
+    partitionkey: KeyId | None = None
+    actor: Text | None = None
+    correlationid: Text | None = None
     data: Usage
 
     @model_validator(mode="after")
     def _names_one_key(self) -> Self:
-        if not self.subject == self.partitionkey == self.data.key_id:
-            raise ValueError("subject, partitionkey and key_id of a use must be equal")
+        either = (self.data.key_id, None)
+        if self.subject not in either or self.partitionkey not in either:
+            raise ValueError("subject and partitionkey of a use must be its key_id")
         return self

@@ -108,8 +108,8 @@ class StoredRecord:
     timestamp: int = int(CREATED_AT.timestamp() * 1000)
     key: bytes | None = None
     value: bytes | None = None
-    timestamp_type: int = LOG_APPEND_TIME
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 def lifecycle_record(

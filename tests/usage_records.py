@@ -18,6 +18,6 @@ def usage_record(
         partition=partition,
         offset=offset,
         timestamp=int((appended_at or event.time).timestamp() * 1000),
-        key=event.partitionkey.encode(),
+        key=event.data.key_id.encode(),
         value=encode(event),
     )

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
 
-from events.dead_letters import LATEST_MS, DeadLetter
+from events.dead_letters import DeadLetter
 from events.errors import LogUnavailable
-from events.log import Record
+from events.log import Record, appended_at
 from events.queries import load_queries
 from events.topics import Topics
 from events.usage import KeyUsed
 from services.projector.array_text import array_text
 from services.projector.rows import Row
 from services.projector.usage_days import make_days
-from services.projector.usage_judging import judge, unknown_key
+from services.projector.usage_judging import judge, one_letter_each, unknown_key
 from services.projector.usage_replays import needs_no_letter, remember_refused, restore_replays, settle
 from services.projector.usage_rows import usage_rows
 
@@ -34,8 +33,6 @@ ENDS_TIMEOUT_SECONDS = 4.0
 #: Longer than keys lag behind in quiet times; a rebuild is waited for outside of the transaction.
 PATIENCE_SECONDS = 1.0
 POLL_SECONDS = 0.02
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UsageProjection:
@@ -56,7 +53,7 @@ class UsageProjection:
         if not records:
             return ()
         restored = await restore_replays(connection, records)
-        judged = [(record, judge(record)) for record in restored]
+        judged = [(record, use) for record in restored for use in judge(record)]
         uses = [(record, event) for record, event in judged if isinstance(event, KeyUsed)]
         letters = [
             letter for _, letter in judged if isinstance(letter, DeadLetter) and not needs_no_letter(letter)
@@ -68,7 +65,7 @@ class UsageProjection:
         await settle(connection, known)
         await remember_refused(connection, unknown, newest_ms=records[-1].timestamp)
         await roll_up(connection, usage_rows(known, lineage_ids), records)
-        return letters
+        return one_letter_each(letters)
 
     async def _lineages(
         self, connection: AsyncConnection[Any], key_ids: Collection[str]
@@ -115,7 +112,7 @@ async def roll_up(connection: AsyncConnection[Any], rows: Sequence[Row], records
     await _copy(connection, rows)
     progress = {
         "partition": records[0].partition,
-        "appended_at": _appended_at(max(record.timestamp for record in records)),
+        "appended_at": appended_at(max(record.timestamp for record in records)),
     }
     # Planned anew each time: the tables may have grown a thousandfold since the last plan.
     await connection.execute(_QUERIES["roll_up"], progress, prepare=False)
@@ -125,7 +122,3 @@ async def _copy(connection: AsyncConnection[Any], rows: Iterable[Row]) -> None:
     async with connection.cursor().copy(_QUERIES["copy_batch"]) as copy:
         for row in rows:
             await copy.write_row(row)
-
-
-def _appended_at(timestamp_ms: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=min(max(timestamp_ms, 0), LATEST_MS))

@@ -73,9 +73,9 @@ class CountedUses:
         """The next record of its partition."""
         appended_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
         _raise(self.progress, (record.partition,), appended_at)
-        event = judge(record)
-        if isinstance(event, KeyUsed) and event.data.key_id in self._lineage_ids and self._is_new(event):
-            self._count(record.partition, event)
+        for event in judge(record):
+            if isinstance(event, KeyUsed) and event.data.key_id in self._lineage_ids and self._is_new(event):
+                self._count(record.partition, event)
 
     def _is_new(self, event: KeyUsed) -> bool:
         day, identity = event.time.date(), (event.data.key_id, event.id)

@@ -249,7 +249,7 @@ class Emitter(KafkaInhabitant):
         partitions = self.truth.stack.topics.usage.partitions
         partition = self.chance.randrange(partitions) if again else None
         value, headers = self._form(use)
-        key = use.partitionkey.encode()
+        key = use.data.key_id.encode()
         codec = self.chance.choice(CODECS)
         if self.send(self.truth.stack.topics.usage.name, key, value, headers, partition, codec):
             self.truth.acknowledged.add(use.id)
@@ -285,7 +285,7 @@ class Vandal(KafkaInhabitant):
         """Another content under an id that counts already."""
         if (use := self.truth.some_acknowledged(self.chance)) is not None:
             other = use.model_copy(update={"data": use.data.model_copy(update={"predictions_count": 1000})})
-            self.send(self.truth.stack.topics.usage.name, use.partitionkey.encode(), encode(other))
+            self.send(self.truth.stack.topics.usage.name, use.data.key_id.encode(), encode(other))
 
     def _abort(self) -> None:
         """A use that was never committed, by one that ends its transaction or forgets it."""
@@ -305,7 +305,7 @@ class Vandal(KafkaInhabitant):
         try:
             await producer.begin_transaction()
             topic = self.truth.stack.topics.usage.name
-            await producer.send_and_wait(topic, encode(use), use.partitionkey.encode())
+            await producer.send_and_wait(topic, encode(use), use.data.key_id.encode())
             if not forgets:
                 await producer.abort_transaction()
         finally:

@@ -62,8 +62,11 @@ class Subject:
     async def knows(self, *events: KeyEvent | KeyUsed) -> None:
         """All of it, at once."""
         for event in events:
-            topic = TOPICS.usage if isinstance(event, KeyUsed) else TOPICS.lifecycle
-            await self._log.append(topic.name, event.partitionkey.encode(), encode(event))
+            if isinstance(event, KeyUsed):
+                topic, key = TOPICS.usage, event.data.key_id
+            else:
+                topic, key = TOPICS.lifecycle, event.partitionkey
+            await self._log.append(topic.name, key.encode(), encode(event))
         await self.project()
 
     async def project(self) -> None: ...

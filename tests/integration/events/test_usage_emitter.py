@@ -145,7 +145,7 @@ async def arrived(kafka: KafkaSettings, topics: Topics) -> dict[str, list[str]]:
     for record in await everything(kafka, topics.usage):
         event = decode(record.value)
         assert isinstance(event, KeyUsed)
-        ids[event.subject][event.id] = None
+        ids[event.data.key_id][event.id] = None
     return {key: list(first) for key, first in ids.items()}
 
 

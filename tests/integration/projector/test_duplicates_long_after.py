@@ -73,7 +73,7 @@ async def _append_at(time: datetime, world: World, uses: Sequence[KeyUsed]) -> N
     await configure(world.kafka, world.topics.usage, message_timestamp_type="CreateTime")
     async with running(producer, world.kafka):
         for use in uses:
-            key = use.partitionkey.encode()
+            key = use.data.key_id.encode()
             await producer.send_and_wait(world.topics.usage.name, encode(use), key, timestamp_ms=timestamp_ms)
     await configure(world.kafka, world.topics.usage, message_timestamp_type="LogAppendTime")
 

@@ -120,7 +120,7 @@ async def test_a_use_waits_while_keys_are_behind_and_is_unknown_when_they_are_no
         )
     (letter,) = await waiting
     assert (letter.reason, letter.record.offset) == ("unknown key", 1)
-    assert stranger.subject in letter.error
+    assert stranger.data.key_id in letter.error
     assert await counting.value(REQUESTS) == 1
 
 

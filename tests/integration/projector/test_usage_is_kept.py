@@ -207,7 +207,7 @@ def _uses(keys: Sequence[KeyCreated], number: int) -> list[KeyUsed]:
 
 async def _append(world: World, uses: Sequence[KeyUsed], identities: set[Identity]) -> int:
     await world.append_usage(uses)
-    identities |= {(use.subject, use.id) for use in uses}
+    identities |= {(use.data.key_id, use.id) for use in uses}
     return len(uses)
 
 

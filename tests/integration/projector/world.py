@@ -129,7 +129,7 @@ class World:
 
     async def append_usage(self, events: Iterable[KeyUsed]) -> Sequence[Position]:
         """Events into the usage topic, those of a key in order."""
-        records = [(event.partitionkey.encode(), encode(event)) for event in events]
+        records = [(event.data.key_id.encode(), encode(event)) for event in events]
         return await self.append_raw(records, self.topics.usage)
 
     async def append_raw(

@@ -20,6 +20,7 @@ from events.envelope import CloudEvent, Envelope, Fact
 from events.errors import UnreadableRecord
 from events.json_schema import json_schema, schema_name
 from events.topics import Topics
+from events.usage import KeyUsed
 from tests.builders import CREATED_AT, StoredRecord, a_key_created, a_key_revoked, a_key_rotated, some_usage
 from tests.totals import a_statement_closed, a_window_count, some_hourly_usage
 
@@ -74,9 +75,18 @@ def test_each_schema_is_valid_json_schema_2020_12(message: type[Fact]) -> None:
 
 @every_cloudevent
 def test_each_schema_asks_for_what_cloudevents_and_the_codec_ask_for(event: type[CloudEvent]) -> None:
-    required = {"specversion", "id", "source", "type", "subject", "time", "partitionkey", "data"}
+    required = {"specversion", "id", "source", "type", "data"}
+    required |= set() if issubclass(event, KeyUsed) else {"subject", "time", "partitionkey"}
     required |= {"actor"} if issubclass(event, Envelope) else set()
     assert required <= set(json_schema(event)["required"])
+
+
+def test_the_schema_of_a_use_asks_for_nothing_that_is_not_needed_to_count() -> None:
+    assert set(json_schema(KeyUsed)["required"]) == {"specversion", "id", "source", "type", "data"}
+    written = json.loads(encode(some_usage()))
+    validator = Draft202012Validator(json_schema(KeyUsed))
+    assert validator.is_valid({**written, "datacontenttype": "application/json; charset=utf-8"})
+    assert not validator.is_valid({**written, "datacontenttype": "application/xml"})
 
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)

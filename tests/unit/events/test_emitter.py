@@ -117,7 +117,7 @@ async def test_what_is_emitted_is_in_the_log_as_it_was_said(world: World) -> Non
     async with world.emitter() as emitter:
         event_id = await emitter.emit(used.data)
     [event], [record] = await world.events(), await world.records()
-    assert (event.data, event.id, record.key) == (used.data, event_id, used.subject.encode())
+    assert (event.data, event.id, record.key) == (used.data, event_id, used.data.key_id.encode())
     assert (event.source, event.actor) == ("urn:hokusai:platform", "platform")
     assert (emitter.sent, emitter.waiting, emitter.unacknowledged) == (1, 0, 0)
 

@@ -10,14 +10,21 @@ import pytest
 
 from events.codec import encode
 from events.dead_letters import DeadLetter
+from events.log import Record
 from events.usage import KeyUsed
-from services.projector.usage_judging import judge
+from services.projector.usage_judging import ERRORS_TOLD, judge, one_letter_each
 from tests.builders import StoredRecord, a_key_created, some_usage
 from tests.usage_records import usage_record
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 OLDEST, NEWEST = timedelta(days=35), timedelta(hours=1)
+
+
+def the_letter(record: Record) -> DeadLetter:
+    (letter,) = judge(record)
+    assert isinstance(letter, DeadLetter)
+    return letter
 
 
 @pytest.mark.parametrize(
@@ -27,7 +34,7 @@ OLDEST, NEWEST = timedelta(days=35), timedelta(hours=1)
 )
 def test_what_happened_around_its_append_counts(appended_after: timedelta) -> None:
     event = some_usage(time=NOON)
-    assert judge(usage_record(event, NOON + appended_after)) == event
+    assert judge(usage_record(event, NOON + appended_after)) == [event]
 
 
 @pytest.mark.parametrize(
@@ -38,8 +45,7 @@ def test_what_happened_around_its_append_counts(appended_after: timedelta) -> No
 def test_what_happened_long_before_or_after_its_append_does_not(
     appended_after: timedelta, reason: str
 ) -> None:
-    letter = judge(usage_record(some_usage(time=NOON), NOON + appended_after))
-    assert isinstance(letter, DeadLetter)
+    letter = the_letter(usage_record(some_usage(time=NOON), NOON + appended_after))
     assert letter.reason == reason
 
 
@@ -60,15 +66,13 @@ def test_what_happened_long_before_or_after_its_append_does_not(
 def test_absurd_values_are_unreadable_and_not_quoted(name: str, value: object) -> None:
     envelope = json.loads(encode(some_usage(time=NOON, service_id="canary")))
     envelope["data"][name] = value
-    letter = judge(_record_of(json.dumps(envelope).encode()))
-    assert isinstance(letter, DeadLetter)
+    letter = the_letter(_record_of(json.dumps(envelope).encode()))
     assert letter.reason == "unreadable"
     assert "canary" not in letter.error
 
 
 def test_an_event_of_a_key_is_no_use() -> None:
-    letter = judge(_record_of(encode(a_key_created())))
-    assert isinstance(letter, DeadLetter)
+    letter = the_letter(_record_of(encode(a_key_created())))
     assert letter.reason == "unreadable"
 
 
@@ -77,7 +81,7 @@ def test_an_event_of_a_key_is_no_use() -> None:
 )
 def test_a_record_of_up_to_sixteen_kibibytes_is_read(size: int, *, counts: bool) -> None:
     value = encode(some_usage(time=NOON))
-    judged = judge(_record_of(value + b" " * (size - len(value))))
+    (judged,) = judge(_record_of(value + b" " * (size - len(value))))
     assert isinstance(judged, KeyUsed) == counts
     assert counts or (isinstance(judged, DeadLetter) and judged.reason == "oversized")
 
@@ -86,7 +90,45 @@ def test_a_record_of_up_to_sixteen_kibibytes_is_read(size: int, *, counts: bool)
 @pytest.mark.parametrize("timestamp", [-1, 2**63 - 1])
 def test_any_time_is_judged(time: str, timestamp: int) -> None:
     event = some_usage(time=datetime.fromisoformat(time))
-    assert isinstance(judge(dataclasses.replace(usage_record(event, NOON), timestamp=timestamp)), DeadLetter)
+    assert the_letter(dataclasses.replace(usage_record(event, NOON), timestamp=timestamp))
+
+
+def test_a_use_without_a_time_happened_when_it_was_appended() -> None:
+    """So that it is never late, in a rebuild years later neither."""
+    envelope = json.loads(encode(some_usage(time=NOON)))
+    del envelope["time"]
+    for appended_at in (NOON, NOON + 300 * OLDEST):
+        record = dataclasses.replace(
+            _record_of(json.dumps(envelope).encode()), timestamp=int(appended_at.timestamp() * 1000)
+        )
+        (use,) = judge(record)
+        assert isinstance(use, KeyUsed)
+        assert use.time == appended_at
+
+
+def test_each_use_of_a_batch_is_judged_by_itself() -> None:
+    right, late = some_usage(time=NOON), some_usage(time=NOON - OLDEST - MILLISECOND)
+    judged = judge(_batch_of([right, late, some_usage(time=NOON, id="7"), right]))
+    assert [use for use in judged if isinstance(use, KeyUsed)] == [right, judged[2], right]
+    assert [use.reason for use in judged if isinstance(use, DeadLetter)] == ["too old"]
+
+
+def test_a_record_has_one_letter_with_all_that_is_wrong_in_it() -> None:
+    late = [some_usage(time=NOON - OLDEST - MILLISECOND) for _ in range(ERRORS_TOLD + 5)]
+    records = [_batch_of(late), _batch_of([late[0]])]
+    letters = [letter for record in records for letter in judge(record) if isinstance(letter, DeadLetter)]
+    many, single = one_letter_each(letters)
+    assert (many.record, single.record) == (records[0], records[1])
+    assert many.reason == single.reason == "too old"
+    assert many.error.count("too old: ") == ERRORS_TOLD
+    assert many.error.endswith("; and 5 more")
+    assert single == letters[-1]
+
+
+def _batch_of(events: list[KeyUsed]) -> StoredRecord:
+    value = b"[" + b",".join(encode(event) for event in events) + b"]"
+    headers = (("content-type", b"application/cloudevents-batch+json"),)
+    return dataclasses.replace(_record_of(value), headers=headers)
 
 
 def _record_of(value: bytes) -> StoredRecord:
