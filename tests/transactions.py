@@ -24,7 +24,7 @@ class ForeignProducer:
         """Append the uses in a transaction that stays open; returns once the broker has them."""
         await self._producer.begin_transaction()
         for use in uses:
-            await self._producer.send_and_wait(self._topic, encode(use), use.partitionkey.encode())
+            await self._producer.send_and_wait(self._topic, encode(use), use.data.key_id.encode())
 
     async def commit(self) -> None:
         await self._producer.commit_transaction()
