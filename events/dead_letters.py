@@ -54,9 +54,12 @@ class DeadLetter:
                 kept[part] = whole
             else:
                 headers += ((f"cut.{part}", _digest(size, whole)),)
+        key = self.record.key if "key" in kept else None
+        value = self.record.value if "value" in kept else None
         return LetterContents(
-            self.record.key if "key" in kept else None,
-            self.record.value if "value" in kept else None,
+            # No record can be sent that has neither.
+            b"" if key is None and value is None else key,
+            value,
             (*headers, *originals) if "headers" in kept else headers,
         )
 

@@ -17,6 +17,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 
 from events.errors import LogUnavailable, RecordRefused
 from events.kafka_client_logs import restrain_client_logs
+from events.kafka_decompression import bound_unpacking
 from events.settings import KafkaSettings
 
 #: Longer than an election or a restart of a broker takes; a broker that is silent for so long is left.
@@ -58,6 +59,7 @@ async def running(client: Client, kafka: KafkaSettings) -> AsyncIterator[None]:
 async def start(client: Client, kafka: KafkaSettings) -> None:
     """Start a client. Raises `LogUnavailable`, with nothing left open, when it cannot connect in time."""
     restrain_client_logs()
+    bound_unpacking()
     try:
         with log_unavailable(f"no connection to {kafka.bootstrap_servers}"):
             async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):

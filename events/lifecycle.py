@@ -9,7 +9,7 @@ from events.codec import decode
 from events.errors import UnreadableRecord
 from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
 from events.lineage import Applied, Ignored, Lineage, Outcome, Parked, apply, park
-from events.log import Record
+from events.log import Record, oversized
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Folded:
 
 def read_event(record: Record) -> KeyEvent:
     """The event in a record of `keys.lifecycle`. Raises `UnreadableRecord`."""
+    if why := oversized(record):
+        raise UnreadableRecord(f"oversized: {why} when unpacked")
     event = decode(record.value)
     if not isinstance(event, KeyCreated | KeyRotated | KeyRevoked):
         raise UnreadableRecord("not a lifecycle event")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,11 @@ from typing import Protocol
 LOG_APPEND_TIME = 1
 #: The end of the year 9999: a producer may have stamped the record with anything.
 LATEST_MS = 253_402_300_799_999
+
+#: What a reader could not hold has no value, and this header. It says how large it would have been.
+OVERSIZED_HEADER = "hokusai-oversized"
+#: Whoever writes the header into a record of theirs cannot make readers repeat anything else.
+_OVERSIZED = re.compile(rb"(more than )?\d{1,12} bytes( in offsets \d{1,19} to \d{1,19})?")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,6 +48,14 @@ class Record(Protocol):
 def appended_at(timestamp: int) -> datetime:
     """A record's timestamp as a time, the nearest one from 1970 to 9999."""
     return _EPOCH + timedelta(milliseconds=min(max(timestamp, 0), LATEST_MS))
+
+
+def oversized(record: Record) -> str | None:
+    """Why the reader has left out what stands here: it was too large. None where nothing was left out."""
+    if record.value is not None or not record.headers:
+        return None
+    said = [value for name, value in record.headers if name == OVERSIZED_HEADER and value is not None]
+    return said[0].decode() if said and _OVERSIZED.fullmatch(said[0]) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import orjson
 
 from events.codec import decode
 from events.errors import UnreadableRecord
-from events.log import Record
+from events.log import Record, oversized
 from events.usage import JSON, JSON_TYPE, KeyUsed
 
 #: Of one use, in any mode.
@@ -47,6 +47,8 @@ def decode_uses(record: Record) -> Sequence[KeyUsed | UnreadableRecord]:
 
 
 def _decode_headers(record: Record) -> Sequence[KeyUsed | UnreadableRecord]:
+    if why := oversized(record):
+        raise OversizedRecord(f"{why} when unpacked")
     # Of a header that is there twice the last one counts, as for Kafka's own clients.
     headers = {name.lower(): value for name, value in record.headers if value is not None}
     content_type = headers.get("content-type", b"").decode(errors="replace")

@@ -22,6 +22,7 @@ from psycopg.errors import UndefinedTable
 from events.clock import Clock, boottime
 from events.errors import LogUnavailable
 from events.kafka_clients import log_unavailable
+from events.kafka_decompression import bound_unpacking
 from events.keeper.database import connect
 from events.keeper.metrics import Metrics
 from events.keeper.schema import known_log
@@ -82,6 +83,7 @@ class WindowsProcess(WatchedProcess):
     async def _count(self, folder: Path, stopping: asyncio.Event) -> None:
         """Until it is time to stop, or the log is not ours."""
         unwritten = Unwritten()
+        bound_unpacking()  # in the consumer of faust, too
         app = create_app(self._settings, unwritten, self._told, self._clock, folder)
         try:
             await run_together(

@@ -16,9 +16,11 @@ from tests.acceptance.client import Created
 from tests.acceptance.eventually import eventually
 from tests.acceptance.fresh_stack import fresh_stack
 from tests.acceptance.stack import ApiNode, Keeper, Stack
-from tests.acceptance.the_log import append, end_of_log, folded, postgres_agrees, records
+from tests.acceptance.test_every_codec_is_read import is_billed
+from tests.acceptance.the_log import append, end_of_log, folded, postgres_agrees, records, run
 from tests.bcrypt_hashes import BAD
 from tests.builders import a_key_created, a_key_revoked, fresh_id
+from tests.undecodable import append_undecodable
 
 NOTICE_SECONDS = 10.0
 
@@ -206,3 +208,28 @@ def everything_else_works(poisoned: Poisoned) -> None:
     key = client.new_key()
     assert client.accepts(key.api_key)
     assert client.look_up(key.key_id).json()["is_active"] is True
+
+
+def test_what_no_client_can_decode_stops_nobody(stack: Stack) -> None:
+    """A header whose name is no UTF-8 is an error of the client at every reading: in every topic we read."""
+    stack.projector()
+    stack.windows()
+    stack.billing()
+    api = stack.api()
+    topics = stack.topics
+    for topic in (
+        topics.lifecycle,
+        topics.usage,
+        topics.hourly_usage,
+        topics.rate_counters,
+        topics.statements,
+    ):
+        for partition in range(topic.partitions):
+            run(append_undecodable(stack.kafka, topic.name, partition))
+    key = api.client.new_key()
+    assert api.client.report(key.key_id, predictions_count=7).status_code == 200
+    eventually(lambda: is_billed(api, key), NOTICE_SECONDS, "the use in the bill")
+    api.client.revoke(key.key_id)
+    assert not api.client.accepts(key.api_key)
+    assert not stack.api().client.accepts(key.api_key)
+    postgres_agrees(stack)

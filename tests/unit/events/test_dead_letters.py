@@ -44,7 +44,7 @@ def test_a_record_with_an_absurd_timestamp_has_one_too(timestamp: int, time: byt
         (StoredRecord(key=b"k", value=b"v" * 1_040_000), {"value"}),
         (StoredRecord(key=b"k" * 1_000_000, value=b"v"), {"key"}),
         (StoredRecord(value=b"v", headers=tuple((f"h{n}", b"") for n in range(60_000))), {"headers"}),
-        (StoredRecord(headers=(("h" * 500_000, b""),), value=b"v" * 500_000), {"value"}),
+        (StoredRecord(key=b"k", headers=(("h" * 500_000, b""),), value=b"v" * 500_000), {"value"}),
         (StoredRecord(key=b"k" * 950_000, value=b"v" * 950_000, headers=(("h", b"h" * 950_000),)), None),
     ],
 )
@@ -55,8 +55,10 @@ def test_key_headers_and_value_are_bounded_together_and_what_is_cut_is_named(
     headers = dict(contents.headers)
     cut = {"key", "headers", "value"} if cut is None else cut
     assert {name.removeprefix("cut.") for name in headers if name.startswith("cut.")} == cut
-    assert contents.key == (None if "key" in cut else record.key)
     assert contents.value == (None if "value" in cut else record.value)
+    assert contents.key == (
+        b"" if "key" in cut and "value" in cut else record.key if "key" not in cut else None
+    )
     assert any(name.startswith("original.") for name in headers) == bool(
         record.headers and "headers" not in cut
     )
@@ -67,6 +69,15 @@ def test_a_digest_tells_what_was_cut() -> None:
     value = b"v" * 1_000_000
     headers = dict(DeadLetter(StoredRecord(value=value), "oversized", "").contents().headers)
     assert headers["cut.value"] == f"1000000 bytes, sha256 {hashlib.sha256(value).hexdigest()}".encode()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sent"),
+    [(None, None, b""), (None, b"x" * 900_001, b""), (None, b"x", None), (b"", None, b"")],
+)
+def test_a_letter_has_a_key_or_a_value(key: bytes | None, value: bytes | None, sent: bytes | None) -> None:
+    """The producer refuses a record without both, and what it refuses would be tried again for ever."""
+    assert DeadLetter(StoredRecord(key=key, value=value), "unreadable", "").contents().key == sent
 
 
 def _size(contents: LetterContents) -> int:
