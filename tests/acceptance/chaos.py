@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 import httpx
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from cloudevents.v1.http import CloudEvent
+from cloudevents.v1.kafka import to_binary, to_structured
 
 from events.codec import encode
 from events.usage import KeyUsed
@@ -25,6 +27,7 @@ from services.local.process import ManagedProcess
 from tests.acceptance.client import ApiClient, Created, issued
 from tests.acceptance.stack import ApiNode, Stack
 from tests.builders import fresh_id, some_usage
+from tests.undecodable import append_undecodable
 
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 SEND_SECONDS = 25.0
@@ -255,7 +258,21 @@ class Emitter(KafkaInhabitant):
             self.truth.acknowledged.add(use.id)
 
     def _form(self, use: KeyUsed) -> tuple[bytes, Sequence[tuple[str, bytes]]]:
-        return encode(use), ()
+        """Structured or binary, as SDKs of CloudEvents send them, or plain."""
+        form = self.chance.randrange(3)
+        if form == 0:
+            return encode(use), ()
+        attributes = {
+            "id": use.id,
+            "source": "urn:chaos",
+            "type": use.type,
+            "time": use.time.isoformat(),
+            "datacontenttype": "application/json; charset=utf-8",
+        }
+        event = CloudEvent(attributes, use.data.model_dump())
+        message = to_binary(event) if form == 1 else to_structured(event)
+        assert isinstance(message.value, bytes)
+        return message.value, list(message.headers.items())
 
 
 class Vandal(KafkaInhabitant):
@@ -278,6 +295,7 @@ class Vandal(KafkaInhabitant):
             lambda: self.send(self.truth.stack.topics.hourly_usage.name, key, b"no total"),
             self._contradict,
             self._abort,
+            self._append_undecodable,
         ]
         self.chance.choice(deeds)()
 
@@ -286,6 +304,12 @@ class Vandal(KafkaInhabitant):
         if (use := self.truth.some_acknowledged(self.chance)) is not None:
             other = use.model_copy(update={"data": use.data.model_copy(update={"predictions_count": 1000})})
             self.send(self.truth.stack.topics.usage.name, use.data.key_id.encode(), encode(other))
+
+    def _append_undecodable(self) -> None:
+        topics = self.truth.stack.topics
+        topic = self.chance.choice([topics.usage, topics.lifecycle, topics.hourly_usage])
+        partition = self.chance.randrange(topic.partitions)
+        self._run(append_undecodable(self.truth.stack.kafka, topic.name, partition))
 
     def _abort(self) -> None:
         """A use that was never committed, by one that ends its transaction or forgets it."""
