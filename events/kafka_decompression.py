@@ -3,10 +3,11 @@
 This is the one place that reaches into the private parts of aiokafka's record formats and of its fetcher. The
 pinned version is named in `tests/unit/events/test_kafka_decompression.py`.
 
-A batch that would be too large is not unpacked, and one whose records are no records (a header's name that is
-no UTF-8) is read as far as it can be. In the place of the rest stands a record without a value, with a header
+A batch that would be too large is not unpacked. A record stands in its place that has no value, and a header
 that says why, so that whoever reads it treats it like any record that cannot be read. It has the last offset
 of the batch, so that a reader that begins in the middle of the batch meets it too.
+
+Names of headers that are not UTF-8 are read as well: aiokafka raises at them, again and again.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import cramjam
 from aiokafka import codec  # type: ignore[import-untyped]
 from aiokafka.consumer import fetcher  # type: ignore[import-untyped]
-from aiokafka.record import default_records, legacy_records  # type: ignore[import-untyped]
+from aiokafka.record import default_records, legacy_records, memory_records  # type: ignore[import-untyped]
 from aiokafka.structs import ConsumerRecord  # type: ignore[import-untyped]
 
 from events.log import OVERSIZED_HEADER
@@ -36,10 +38,8 @@ LARGEST_READ_BYTES = 16 * 1024 * 1024
 USUAL_RATIO = 16
 #: A key that is kept beside a value that is not: it may name a lineage.
 LARGEST_KEY_BYTES = 1024
-
-
-#: Beside the coordinates of what could not be decoded; its dead letter has it too.
-UNDECODABLE_HEADER = "hokusai-undecodable"
+#: A batch begins with its offset and the length of what follows.
+BATCH_OVERHEAD = 12
 
 
 class OversizedBatch(Exception):
@@ -52,7 +52,7 @@ def bound_unpacking() -> None:
         for name, decoder in _DECODERS.items():
             if hasattr(module, name):
                 setattr(module, name, decoder)
-    fetcher.PartitionRecords = _BoundedRecords
+    fetcher.MemoryRecords = _BoundedBatches
     fetcher.FetchResult = _BoundedFetch
 
 
@@ -140,8 +140,9 @@ class _Substitute:
 class _BoundedBatch:
     """A batch that has a substitute in it where it is too large."""
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Any, packed: memoryview) -> None:
         self._batch = batch
+        self._packed = packed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -150,75 +151,61 @@ class _BoundedBatch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        # The formats before Kafka 0.11 have no base offset.
-        following = getattr(self._batch, "base_offset", self._batch.next_offset - 1)
+        batch = self._batch
         try:
-            for record in self._batch:  # this unpacks all of it
-                following = record.offset + 1
-                yield record
+            records: Iterator[Any] = iter(batch)  # this unpacks all of it
         except OversizedBatch:
-            why = f"more than {LARGEST_UNPACKED_BYTES} bytes in offsets {following} to {self._last}"
-            yield self._substitute(OVERSIZED_HEADER, why)
-        except Exception as error:
-            # The checksum was right, so this is what its producer has sent: it is no better the next time.
-            why = f"offsets {following} to {self._last}: {type(error).__name__}"
-            yield self._substitute(UNDECODABLE_HEADER, why)
+            last = batch.next_offset - 1
+            first = getattr(batch, "base_offset", last)  # the formats before Kafka 0.11 have none
+            why = f"more than {LARGEST_UNPACKED_BYTES} bytes in offsets {first} to {last}"
+            timestamp, type_ = getattr(batch, "max_timestamp", -1), getattr(batch, "timestamp_type", 0)
+            return iter([_Substitute(last, timestamp, type_, _says(why))])
+        return self._each(records)
 
-    @property
-    def _last(self) -> int:
-        last: int = self._batch.next_offset - 1
-        return last
+    def _each(self, records: Iterator[Any]) -> Iterator[Any]:
+        count = 0
+        try:
+            for record in records:
+                yield record
+                count += 1
+        except UnicodeDecodeError:
+            again = default_records._DefaultRecordBatchPy(self._packed)
+            again._maybe_uncompress()
+            again._buffer = _ReadableNames(again._buffer)
+            yield from islice(again, count, None)
 
-    def _substitute(self, header: str, why: str) -> _Substitute:
-        timestamp, type_ = (
-            getattr(self._batch, "max_timestamp", -1),
-            getattr(self._batch, "timestamp_type", 0),
-        )
-        return _Substitute(self._last, timestamp, type_, ((header, why.encode()),))
+
+class _ReadableNames(bytearray):
+    """Bytes of records; what is decoded of them are names of headers."""
+
+    def __getitem__(self, at: Any) -> Any:
+        found: Any = super().__getitem__(at)
+        return _ReadableNames(found) if isinstance(at, slice) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
+        return super().decode(encoding, errors)
 
 
 class _BoundedBatches:
-    """Batches as the broker has sent them."""
+    """Batches as the broker has sent them, in one piece."""
 
-    def __init__(self, records: Any) -> None:
-        self._records = records
-
-    def has_next(self) -> bool:
-        return bool(self._records.has_next())
+    def __init__(self, data: bytes) -> None:
+        self._batches = memory_records.MemoryRecords(data)
+        self._rest = memoryview(data)
+        self.has_next = self._batches.has_next
+        self.size_in_bytes = self._batches.size_in_bytes
 
     def next_batch(self) -> _BoundedBatch:
-        return _BoundedBatch(self._records.next_batch())
-
-
-class _BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """The records of a partition; one that is too large has lost its value."""
-
-    def __init__(self, tp: Any, records: Any, *rest: Any) -> None:
-        super().__init__(tp, _BoundedBatches(records), *rest)
-
-    def _consumer_record(self, tp: Any, record: Any) -> ConsumerRecord:
-        found = super()._consumer_record(tp, record)
-        size = _size(found)
-        if size <= LARGEST_RECORD_BYTES:
-            return found
-        key = found.key if len(found.key or b"") <= LARGEST_KEY_BYTES else None
-        return ConsumerRecord(
-            found.topic,
-            found.partition,
-            found.offset,
-            found.timestamp,
-            found.timestamp_type,
-            key,
-            None,
-            found.checksum,
-            -1 if key is None else len(key),
-            -1,
-            ((OVERSIZED_HEADER, f"{size} bytes".encode()),),
-        )
+        end = BATCH_OVERHEAD + int.from_bytes(self._rest[8:BATCH_OVERHEAD], "big")
+        packed, self._rest = self._rest[:end], self._rest[end:]
+        return _BoundedBatch(self._batches.next_batch(), packed)
 
 
 class _BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
-    """What was fetched of a partition. What one reading leaves over is fetched again, not kept unpacked."""
+    """What was fetched of a partition. What there was no room for is fetched again, not kept unpacked.
+
+    A record that is too large has lost its value. Its key stays where it may name a lineage.
+    """
 
     _partition_records: Any
 
@@ -228,8 +215,11 @@ class _BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
         taken: list[ConsumerRecord] = []
         room = LARGEST_READ_BYTES
         for record in self._partition_records:
-            taken.append(record)
-            room -= record.serialized_value_size
+            size = record.serialized_key_size + record.serialized_value_size
+            if record.headers:
+                size += sum(len(name) + len(value or b"") for name, value in record.headers)
+            taken.append(record if size <= LARGEST_RECORD_BYTES else _without_value(record, size))
+            room -= size
             if room < 0 or (max_records is not None and len(taken) >= max_records):
                 self._update_position()
                 if room < 0:
@@ -240,8 +230,10 @@ class _BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
         return taken
 
 
-def _size(record: ConsumerRecord) -> int:
-    size: int = record.serialized_key_size + record.serialized_value_size
-    if record.headers:
-        size += sum(len(name) + len(value or b"") for name, value in record.headers)
-    return size
+def _without_value(record: ConsumerRecord, size: int) -> ConsumerRecord:
+    key = record.key if len(record.key or b"") <= LARGEST_KEY_BYTES else None
+    return replace(record, key=key, value=None, headers=_says(f"{size} bytes"))
+
+
+def _says(why: str) -> tuple[tuple[str, bytes], ...]:
+    return ((OVERSIZED_HEADER, why.encode()),)

@@ -14,3 +14,10 @@ async def everything(kafka: KafkaSettings, topic: Topic) -> list[Record]:
     async with KafkaLogReader(kafka, topic) as reader:
         ends = await reader.end_offsets()
         return [record async for records in read_through(reader, ends) for record in records]
+
+
+class RawName(str):
+    """The name of a header that no encoding gives."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"\xff\xfe"

@@ -13,8 +13,11 @@ import pytest
 from aiokafka import codec  # type: ignore[import-untyped]
 from aiokafka.consumer import fetcher  # type: ignore[import-untyped]
 from aiokafka.record import default_records  # type: ignore[import-untyped]
-from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy  # type: ignore[import-untyped]
-from aiokafka.record.memory_records import MemoryRecords  # type: ignore[import-untyped]
+from aiokafka.record.default_records import (  # type: ignore[import-untyped]
+    DefaultRecordBatchBuilder,
+    _DefaultRecordBatchBuilderPy,
+    _DefaultRecordBatchPy,
+)
 from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
 
 from events import kafka_decompression
@@ -23,12 +26,11 @@ from events.kafka_decompression import (
     LARGEST_READ_BYTES,
     LARGEST_RECORD_BYTES,
     LARGEST_UNPACKED_BYTES,
-    UNDECODABLE_HEADER,
     OversizedBatch,
     bound_unpacking,
 )
 from events.log import oversized
-from tests.undecodable import with_a_bad_header
+from tests.log_records import RawName
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -115,9 +117,13 @@ def batch(records: Sequence[tuple[bytes | None, bytes]], codec_id: int, first: i
 
 def fetched(data: bytes, begin: int = 0) -> Iterator[Any]:
     records: Iterator[Any] = fetcher.PartitionRecords(
-        PLACE, MemoryRecords(data), [], begin, None, None, True, fetcher.READ_UNCOMMITTED
+        PLACE, fetcher.MemoryRecords(data), [], begin, None, None, True, fetcher.READ_UNCOMMITTED
     )
     return records
+
+
+def fetch(data: bytes, assignment: _Assignment) -> Any:
+    return fetcher.FetchResult(PLACE, assignment=assignment, partition_records=fetched(data), backoff=0)
 
 
 @every_batch_codec
@@ -139,34 +145,17 @@ def test_a_batch_that_is_too_large_is_one_record_without_a_value(name: str, begi
     assert oversized(read[1]) is None
 
 
-@pytest.mark.parametrize("name", ["none", *CODECS])
-def test_a_record_that_cannot_be_decoded_is_one_without_a_value(name: str) -> None:
-    """A header's name that is no UTF-8 is an error of aiokafka's, at every reading, for ever."""
-    data = batch([(b"key", b"before")], 0, 9) + spoiled_batch(CODECS.get(name, 0), 10)
-    read = list(fetched(data + batch([(b"key", b"behind")], 0, 13), 9))
-    assert [(record.offset, record.value) for record in read] == [
-        (9, b"before"),
-        (10, b"good"),
-        (12, None),
-        (13, b"behind"),
-    ]
-    assert read[2].headers == ((UNDECODABLE_HEADER, b"offsets 11 to 12: UnicodeDecodeError"),)
-    assert oversized(read[2]) is None
-
-
-def spoiled_batch(codec_id: int, first: int) -> bytes:
-    """Three records, the second one with a header that has a name of four bytes that are no text."""
-    plain = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1_000_000)
-    for offset, headers in enumerate(([], [("NAME", b"v")], [])):
-        plain.append(offset, 1_790_000_000_000, b"key", b"good", headers)
-    whole = bytearray(with_a_bad_header(bytes(plain.build())))
-    if codec_id:
-        pack = PACK[next(name for name, number in CODECS.items() if number == codec_id)]
-        whole[61:] = pack(bytes(whole[61:]))
-        whole[8:12] = (len(whole) - 12).to_bytes(4, "big")
-        whole[22] = codec_id
-    whole[0:8] = first.to_bytes(8, "big")
-    return with_a_bad_header(bytes(whole))
+@pytest.mark.parametrize("codec_id", [0, *CODECS.values()])
+def test_a_header_whose_name_is_no_utf_8_stops_nobody(codec_id: int) -> None:
+    """A producer in C may send one, and the broker takes it."""
+    builder = _DefaultRecordBatchBuilderPy(2, codec_id, 0, -1, -1, -1, 1_000_000)
+    for offset, headers in enumerate([[], [("name", b"1")], [(RawName(), b"2"), ("other", b"3")], []]):
+        builder.append(offset, 1_790_000_000_000, b"key", b"value", headers)
+    records = list(fetched(bytes(builder.build()) + batch([(b"key", b"value")], 0, 4)))
+    assert [record.offset for record in records] == [0, 1, 2, 3, 4]
+    assert {(record.key, record.value) for record in records} == {(b"key", b"value")}
+    assert records[1].headers == (("name", b"1"),)
+    assert records[2].headers == (("\ufffd\ufffd", b"2"), ("other", b"3"))
 
 
 def test_the_format_in_python_is_bounded_too(few: int) -> None:
@@ -179,7 +168,7 @@ def test_a_record_that_is_larger_than_any_unpacked_one_has_no_value(name: str) -
     """Its key stays, since it may name a lineage."""
     large, long_key = bytes(LARGEST_RECORD_BYTES), b"k" * (LARGEST_KEY_BYTES + 1)
     records = [(b"key", large), (long_key, large), (b"key", large[:-3]), (None, b"value")]
-    read = list(fetched(batch(records, CODECS[name])))
+    read = fetch(batch(records, CODECS[name]), _Assignment()).getall()
     assert [(record.offset, record.key) for record in read] == [
         (0, b"key"),
         (1, None),
@@ -194,21 +183,21 @@ def test_one_reading_takes_so_much_and_the_rest_is_fetched_again() -> None:
     value, assignment = bytes(LARGEST_RECORD_BYTES), _Assignment()
     count = LARGEST_READ_BYTES // len(value) + 1
     data = batch([(None, value)] * (count + 4), CODECS["zstd"])
-    fetch = fetcher.FetchResult(PLACE, assignment=assignment, partition_records=fetched(data), backoff=0)
-    assert len(fetch.getall(1000)) == count
+    some = fetch(data, assignment)
+    assert len(some.getall(1000)) == count
     assert assignment.position == count
-    assert not fetch.has_more()
+    assert not some.has_more()
 
 
 def test_small_records_are_taken_as_many_as_wanted_and_the_rest_is_kept() -> None:
     assignment = _Assignment()
     data = batch([(None, b"value")] * 10, CODECS["zstd"])
-    fetch = fetcher.FetchResult(PLACE, assignment=assignment, partition_records=fetched(data), backoff=0)
-    assert [record.offset for record in fetch.getall(4)] == [0, 1, 2, 3]
+    some = fetch(data, assignment)
+    assert [record.offset for record in some.getall(4)] == [0, 1, 2, 3]
     assert assignment.position == 4
-    assert [record.offset for record in fetch.getall()] == [4, 5, 6, 7, 8, 9]
+    assert [record.offset for record in some.getall()] == [4, 5, 6, 7, 8, 9]
     assert assignment.position == 10
-    assert not fetch.has_more()
+    assert not some.has_more()
 
 
 def test_the_limits_fit_each_other() -> None:

@@ -12,6 +12,7 @@ from events.errors import UnreadableRecord
 from events.keys import KeyEvent
 from events.lifecycle import Folded, Unreadable, fold, read_event
 from events.lineage import Applied, Ignored, Lineage, Parked, apply
+from events.log import OVERSIZED_HEADER
 from tests.bcrypt_hashes import BAD
 from tests.builders import (
     StoredRecord,
@@ -41,6 +42,10 @@ def folded(record: StoredRecord, *known: KeyEvent) -> Folded:
 
 UNREADABLE = {
     "no value": (replace(lifecycle_record(CREATED), value=None), "no value"),
+    "too large to be unpacked": (
+        replace(lifecycle_record(CREATED), value=None, headers=((OVERSIZED_HEADER, b"20000000 bytes"),)),
+        "oversized: 20000000 bytes when unpacked",
+    ),
     "broken json": (replace(lifecycle_record(CREATED), value=b"{"), "json_invalid"),
     "another topic's event": (
         replace(lifecycle_record(CREATED), value=encode(some_usage(key_id=CREATED.subject))),

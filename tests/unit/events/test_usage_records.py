@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from events.codec import decode, encode
 from events.errors import UnreadableRecord
+from events.log import OVERSIZED_HEADER
 from events.usage import KeyUsed
 from events.usage_records import LARGEST_BATCH_BYTES, LARGEST_BATCH_EVENTS, OversizedRecord, decode_uses
 from tests.builders import StoredRecord, a_key_created, some_usage
@@ -182,6 +183,19 @@ def test_what_is_no_base64_of_json_is_refused(wrong: object) -> None:
 )
 def test_what_is_wrong_is_told(value: object, headers: tuple[tuple[str, bytes], ...], wanted: str) -> None:
     assert error(record(value, headers)) == wanted
+
+
+def test_what_the_reader_has_left_out_is_oversized() -> None:
+    why = "more than 67108864 bytes in offsets 3 to 7"
+    (wrong,) = decode_uses(record(None, ((OVERSIZED_HEADER, why.encode()),)))
+    assert isinstance(wrong, OversizedRecord)
+    assert str(wrong) == f"{why} when unpacked"
+
+
+@pytest.mark.parametrize("said", [SECRET.encode(), b"7 bytes" + SECRET.encode(), b"", b"\xff"])
+def test_whoever_writes_that_header_himself_is_not_quoted(said: bytes) -> None:
+    assert error(record(None, ((OVERSIZED_HEADER, said),))) == "no value"
+    assert the_use(record(ENVELOPE, ((OVERSIZED_HEADER, b"7 bytes"),))) == USE
 
 
 def test_each_event_of_a_batch_counts_by_itself() -> None:
