@@ -7,6 +7,7 @@ EventsError
 ├── UsageNotDelivered     an emitter was closed before the log had acknowledged everything
 ├── WrongLog              this is not, or no longer, the log that the projections were built from
 ├── WrongSchema           the rows in Postgres are kept by another version of this service
+├── MissingRight          the account or role may not read what it was asked to compare
 ├── TopicMismatch         a topic's configuration differs from the agreement
 └── SettingsError         the environment lacks or misspells settings; all of them are named
 """
@@ -52,6 +53,10 @@ class WrongLog(EventsError):
 
 class WrongSchema(EventsError):
     """The schema in Postgres is another version's than this process was written for."""
+
+
+class MissingRight(EventsError):
+    """An account or a role lacks a right, so what was asked cannot be told. The message names the right."""
 
 
 class TopicMismatch(EventsError):

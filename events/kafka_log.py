@@ -23,6 +23,7 @@ from events.topics import Topic
 #: How long closing waits for acknowledgements; a service has 10 s to end.
 FLUSH_SECONDS = 5.0
 OFFSETS_TIMEOUT_SECONDS = 5.0
+STOP_AGAIN_SECONDS = 0.5
 
 _REPAIR = (
     "restore the topic from a mirror or a backup, or, if this is the right log, "
@@ -258,7 +259,12 @@ def _position(topic: str, stored: Any) -> Position:
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     """Stop a consumer, a broken one too."""
+    stopping = asyncio.create_task(consumer.stop())
+    while not (await asyncio.wait({stopping}, timeout=STOP_AGAIN_SECONDS))[0]:
+        # aiokafka loses the cancellation that stop() sends its fetcher, and waits for it for ever, where the
+        # fetcher is just then cancelling its requests because of a new assignment.
+        consumer._fetcher._fetch_task.cancel()
     try:
-        await consumer.stop()
+        await stopping
     except Exception:  # aiokafka raises once more what has ended its fetching, before it has closed all
         await consumer._client.close()

@@ -8,11 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from events.keeper.verification import Verification
     from events.settings import Settings
     from services.projector.history import HistoryLine
     from services.projector.settings import ProjectorSettings
@@ -25,7 +26,6 @@ Progress = Callable[[int, int], None]
 
 FOUND_DIFFERENT = 1
 CANNOT_RUN = 2
-LISTED_DIFFERENCES = 100
 WIDTH_OF_A_FILE = 240
 
 audit = typer.Typer(
@@ -54,38 +54,117 @@ def replay_command(
 
 
 @audit.command("verify")
-def verify_command() -> None:
-    """Compare every row in Postgres with the log. 0: equal, 1: different, 2: cannot run."""
+def verify_command(
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that Postgres may take to get to where the log ends now.")
+    ] = 30.0,
+    at_position: Annotated[
+        bool,
+        typer.Option(
+            "--at-position",
+            help="Compare up to the offsets that Postgres is at, and don't wait. What is not there yet is "
+            "told, and is no difference.",
+        ),
+    ] = False,
+    only: Annotated[
+        Literal["projector", "billing"] | None,
+        typer.Option(help="Leave the other schema out, where a platform has none."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Compare all of Postgres with the log, to where the log ends now.
+
+    Exit code 0: all is there and equal. 1: something differs, or is not there in time: records that are not
+    applied, sums that are not published, months that are due and not closed. 2: nothing that could be
+    compared differs, but not all could be: no answer, no schema, another version's, or a missing right.
+    """
     from services.projector.settings import ProjectorSettings
 
-    differences = _run(ProjectorSettings, _verify)
-    for difference in differences[:LISTED_DIFFERENCES]:
-        typer.echo(difference)
-    if differences:
-        typer.echo(f"Postgres differs from the log in {len(differences)} places", err=True)
-        raise typer.Exit(FOUND_DIFFERENT)
-    typer.echo("Postgres is what the log says, row for row")
+    schemas = [only] if only else ["projector", "billing"]
+    patience_seconds = 0.0 if at_position else wait
+    audited = _run(
+        ProjectorSettings, lambda settings, progress: _verify(settings, schemas, patience_seconds, progress)
+    )
+    exit_code = audited.exit_code(at_position=at_position)
+    if as_json:
+        typer.echo(json.dumps({"equal": exit_code == 0, **audited.as_json()}))
+    else:
+        _print_audited(audited, exit_code, at_position=at_position)
+    raise typer.Exit(exit_code)
 
 
-async def _verify(settings: ProjectorSettings, progress: Progress) -> list[str]:
-    """What differs in the schemas that are there; a platform without billing has none of its own."""
-    from services.projector.verification import verify as verify_projection
+@dataclasses.dataclass
+class _Audited:
+    """What was found in each schema, and of which ones nothing can be told, and why."""
 
-    differences = await verify_projection(settings, settings, settings.database_url, progress)
-    if await _is_there("billing", settings.database_url):
-        from services.billing.verification import verify as verify_bills
+    found: dict[str, Verification] = dataclasses.field(default_factory=dict)
+    untold: dict[str, str] = dataclasses.field(default_factory=dict)
 
-        differences += await verify_bills(settings, settings, settings.database_url, progress)
-    return differences
+    @property
+    def differences(self) -> int:
+        return sum(found.differences.count for found in self.found.values())
+
+    @property
+    def behind(self) -> list[str]:
+        return [f"{schema}: {what}" for schema, found in self.found.items() for what in found.behind]
+
+    def exit_code(self, *, at_position: bool) -> int:
+        """What is known to differ is told first, whatever else cannot be told."""
+        if self.differences or (self.behind and not at_position):
+            return FOUND_DIFFERENT
+        return CANNOT_RUN if self.untold else 0
+
+    def as_json(self) -> dict[str, object]:
+        schemas = {
+            schema: {
+                "differences": found.differences.count,
+                "listed": found.differences.listed,
+                "lag": [lag._asdict() for lag in found.lag],
+                "unpublished": found.unpublished,
+                "due": found.due,
+            }
+            for schema, found in self.found.items()
+        }
+        return {"schemas": schemas, "cannot_tell": self.untold}
 
 
-async def _is_there(schema: str, database_url: str) -> bool:
-    from events.keeper.database import connect
-    from events.queries import load_queries
+async def _verify(
+    settings: ProjectorSettings, schemas: Sequence[str], patience_seconds: float, progress: Progress
+) -> _Audited:
+    """Each schema by itself: what is wrong with one keeps nobody from comparing the other."""
+    import psycopg
 
-    async with await connect(database_url, schema) as connection:
-        cursor = await connection.execute(load_queries("events.keeper")["has_schema_version"])
-        return await cursor.fetchone() == (True,)
+    from events.errors import EventsError
+    from services.billing.verification import verify as verify_billing
+    from services.projector.verification import verify as verify_projector
+
+    audited = _Audited()
+    for schema in schemas:
+        verify = verify_projector if schema == "projector" else verify_billing
+        try:
+            audited.found[schema] = await verify(
+                settings, settings, settings.database_url, progress, patience_seconds
+            )
+        except (EventsError, psycopg.Error, OSError) as error:
+            audited.untold[schema] = str(error).strip()
+    return audited
+
+
+def _print_audited(audited: _Audited, exit_code: int, *, at_position: bool) -> None:
+    for found in audited.found.values():
+        for difference in found.differences.listed:
+            typer.echo(difference)
+    for what in audited.behind:
+        typer.echo(what)
+    for schema, why in audited.untold.items():
+        typer.echo(f"cannot tell whether {schema} is what the log says: {why}", err=True)
+    if audited.differences:
+        typer.echo(f"Postgres differs from the log in {audited.differences} places", err=True)
+    elif exit_code == FOUND_DIFFERENT:
+        typer.echo("Postgres is what the log says, but not all of it", err=True)
+    elif exit_code == 0:
+        up_to = "the offsets that it is at" if at_position else "where the log ended when this began"
+        typer.echo(f"Postgres is what the log says, row for row, up to {up_to}")
 
 
 def _run(settings: type[SettingsT], work: Callable[[SettingsT, Progress], Coroutine[Any, Any, T]]) -> T:
@@ -110,8 +189,6 @@ def _run(settings: type[SettingsT], work: Callable[[SettingsT, Progress], Corout
         ) as bar:
             task = bar.add_task("fold", total=None)
             return asyncio.run(work(read, lambda done, total: bar.update(task, completed=done, total=total)))
-    except psycopg.errors.UndefinedTable:
-        reason = "there is no schema `projector` in this database: start a projector first"
     except (EventsError, psycopg.Error) as error:
         reason = str(error)
     typer.echo(reason, err=True)

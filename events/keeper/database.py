@@ -17,9 +17,9 @@ IDLE_SECONDS = 8
 #: Far more than a batch takes.
 STATEMENT_SECONDS = 10
 
-#: An auditor reads whole tables, and for as long as the log is long in between.
+#: An auditor reads whole tables. One that is stopped in between must not keep its transaction open for ever.
 AUDIT_STATEMENT_SECONDS = 3600
-UNLIMITED = 0
+AUDIT_IDLE_SECONDS = 60
 
 
 async def connect(database_url: str, schema: str) -> AsyncConnection[Any]:
@@ -28,8 +28,9 @@ async def connect(database_url: str, schema: str) -> AsyncConnection[Any]:
 
 
 async def connect_auditor(database_url: str, schema: str) -> AsyncConnection[Any]:
-    """The same for whoever compares a schema with the log, and takes the time for it."""
-    patience = _settings(schema, AUDIT_STATEMENT_SECONDS, UNLIMITED)
+    """The same for whoever compares a schema with the log: it takes its time, and sees every row or fails."""
+    # With row_security off, a query fails where a policy would have hidden rows.
+    patience = _settings(schema, AUDIT_STATEMENT_SECONDS, AUDIT_IDLE_SECONDS, row_security="off")
     return await AsyncConnection.connect(database_url, **patience)
 
 
@@ -54,10 +55,11 @@ def address(database_url: str) -> str:
     return f"Postgres at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
 
 
-def _settings(schema: str, statement_seconds: int, idle_seconds: int) -> dict[str, Any]:
+def _settings(schema: str, statement_seconds: int, idle_seconds: int, **more: str) -> dict[str, Any]:
     options = {
         "search_path": schema,
         "statement_timeout": f"{statement_seconds}s",
         "idle_in_transaction_session_timeout": f"{idle_seconds}s",
+        **more,
     }
     return {**session_settings(options), "application_name": f"hokusai-auth {schema}"}

@@ -65,3 +65,11 @@ SELECT EXISTS (SELECT FROM fill_goal);
 -- From where on a partition counts as filled, unless that is settled.
 INSERT INTO fill_goal (topic, partition, goal) VALUES (%(topic)s, %(partition)s, %(goal)s)
 ON CONFLICT DO NOTHING;
+
+-- name: what_may_be_read
+-- Whether this role may look into the schema; no row where there is none.
+SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %(schema)s;
+
+-- name: all_positions
+-- Up to where the rows follow from each partition of the log.
+SELECT topic, partition, next_offset FROM positions;

@@ -1,50 +1,47 @@
-"""Are ledger, accounts and statements what the log says, and do the statements add up?"""
+"""Are ledger, accounts and statements what the log says, do they add up, and are all due months closed?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from psycopg import AsyncConnection, IsolationLevel
+from psycopg import AsyncConnection
 
 from events.errors import UnreadableRecord
 from events.kafka_log import KafkaLogReader
-from events.keeper.database import connect_auditor
+from events.keeper.schema import known_log
+from events.keeper.snapshot import Row, Snapshot, auditing, take_snapshot
+from events.keeper.verification import (
+    PATIENCE_SECONDS,
+    Ends,
+    Progress,
+    Verification,
+    ends_of,
+    ends_to_compare,
+    have_passed,
+    lag_of,
+    settle,
+)
 from events.log import LogReader, Record
+from events.log_identity import check_log
 from events.log_reading import read_through
 from events.queries import load_queries
 from events.settings import KafkaSettings
 from events.topics import Topics
-from events.totals import Statement, hour_text
-from services.billing.accounts import Account, account_of
-from services.billing.arithmetic import mistakes
-from services.billing.ledger import LedgerRow, ledger_row
-from services.billing.months import month_text
-from services.billing.reading import read_created, read_statement, read_totals
-from services.billing.statements import Place, Row, line_rows, named_rows, statement_row
+from services.billing.months import end_of, last_due, month_text
+from services.billing.schema import billing_schema
+from services.billing.verification_log import FoldedLog
+from services.billing.verification_shares import TABLES, compare
 
-_QUERIES = load_queries("services.billing")
+_QUERIES = {**load_queries("services.billing"), **load_queries("services.billing", "verification.sql")}
 
 
-Progress = Callable[[int, int], None]
-Fold = Callable[[Record, bool], None]
-Hour = tuple[str, datetime]
-KeyT = TypeVar("KeyT")
-ValueT = TypeVar("ValueT")
+class Fold(Protocol):
+    """One of those of `FoldedLog`."""
 
-
-@dataclass(slots=True)
-class _Picture:
-    """The books, as Postgres has them or as they follow from the log."""
-
-    hours: dict[Hour, LedgerRow] = field(default_factory=dict)
-    named: dict[Hour, int] = field(default_factory=dict)
-    accounts: dict[str, Account] = field(default_factory=dict)
-    statements: dict[Place, Row] = field(default_factory=dict)
-    lines: dict[tuple[str, date, int], Row] = field(default_factory=dict)
+    def __call__(self, record: Record, *, is_later: bool) -> None: ...
 
 
 async def verify(
@@ -52,131 +49,89 @@ async def verify(
     topics: Topics,
     database_url: str,
     on_progress: Progress = lambda done, total: None,
-) -> list[str]:
-    """One sentence for each row that differs from the fold of the log, and each bill that does not add up.
+    patience_seconds: float = PATIENCE_SECONDS,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Verification:
+    """What differs from the log or does not add up, and what is not there yet although it should be.
 
-    Holds all of the ledger in memory. `on_progress` is told how many records of how many were passed.
-    Raises `LogUnavailable`, `WrongLog`, and psycopg's errors (`UndefinedTable`: there is no ledger).
+    The rows are copied in one short transaction before the log is read. `on_progress` is told how many
+    records of how many were read, topic by topic. Raises `LogUnavailable`, `WrongLog`, `WrongSchema`,
+    `MissingRight` and psycopg's errors.
     """
-    found, positions = await _in_postgres(database_url)
-    log = _Log()
-    differences: list[str] = []
-    passed, total = 0, sum(positions.values())
-    for topic, fold in (
-        (topics.hourly_usage, log.fold_totals),
-        (topics.lifecycle, log.fold_account),
-        (topics.statements, log.fold_statement),
-    ):
-        ours = {at: positions.get((topic.name, at), 0) for at in range(topic.partitions)}
-        async with KafkaLogReader(kafka, topic) as reader:
-            ends = await reader.end_offsets()
-            differences += [
-                f"{topic.name}/{at}: Postgres is at offset {position}, the log ends at {ends[at]}"
-                for at, position in ours.items()
-                if position > ends[at]
-            ]
-            await _read(reader, ends, ours, fold)
-        passed += sum(ours.values())
-        on_progress(passed, total)
-    differences += _differences(log.picture, found, log.later)
-    differences += mistakes(list(log.statements.values()), found.accounts, found.hours.values(), found.named)
-    return differences
+    async with AsyncExitStack() as opened:
+        readers = {
+            topic.name: await opened.enter_async_context(KafkaLogReader(kafka, topic))
+            for topic in (topics.hourly_usage, topics.lifecycle, topics.statements)
+        }
+        ends = await ends_of(list(readers.items()))
+        async with auditing(database_url, billing_schema()) as connection:
+            await check_log(kafka, topics, await known_log(connection))
+            found, tables = await _settled(connection, ends, patience_seconds, now)
+        log = opened.enter_context(FoldedLog())
+        with tables:
+            for topic, fold in (
+                (topics.hourly_usage.name, log.fold_totals),
+                (topics.lifecycle.name, log.fold_account),
+                (topics.statements.name, log.fold_statement),
+            ):
+                found.differences.add(await _read(readers[topic], topic, tables, fold, on_progress))
+            found.differences.add(compare(log, tables))
+    return found
 
 
-class _Log:
-    """What follows from the records that Postgres has passed."""
+async def _settled(
+    connection: AsyncConnection[Any], ends: Ends, patience_seconds: float, now: Callable[[], datetime]
+) -> tuple[Verification, Snapshot]:
+    """The tables once all is there, or once that has taken too long, and then what is missing."""
 
-    def __init__(self) -> None:
-        self.picture = _Picture()
-        self.statements: dict[Place, Statement] = {}
-        #: Keys and hours of which the log has more than Postgres has passed: the topic is compacted, and may
-        #: hold nothing else of them any more.
-        self.later: set[Hour] = set()
+    async def are_closed() -> bool:
+        return not await _due(connection, now())
 
-    def fold_totals(self, record: Record, is_passed: bool) -> None:
-        row = ledger_row(read_totals(record))
-        place = (row.key_id, row.hour)
-        if not is_passed:
-            self.later.add(place)
-        elif place not in self.picture.hours or self.picture.hours[place].revision < row.revision:
-            self.picture.hours[place] = row
+    async def are_read_back() -> bool:
+        return await _rows(connection, "count_outgoing") == [(0,)]
 
-    def fold_account(self, record: Record, is_passed: bool) -> None:
-        created = read_created(record) if is_passed else None
-        if created is not None:
-            self.picture.accounts.setdefault(created.data.lineage_id, account_of(created))
-
-    def fold_statement(self, record: Record, is_passed: bool) -> None:
-        statement = read_statement(record).data
-        row = statement_row(record, statement)
-        place = (row[0], row[1])
-        if not is_passed or place in self.statements:
-            return
-        self.statements[place] = statement
-        self.picture.statements[place] = row
-        for line in line_rows(statement):
-            self.picture.lines[line[0], line[1], line[2]] = line
-        for key_id, hour, _, revision in named_rows(statement):
-            self.picture.named[key_id, hour] = max(revision, self.picture.named.get((key_id, hour), 0))
+    is_settled = await settle(
+        (lambda: have_passed(connection, ends), are_closed, are_read_back), patience_seconds
+    )
+    async with connection.transaction():
+        tables = await take_snapshot(connection, TABLES)
+        due = [] if is_settled else await _due(connection, now())
+    found = Verification(
+        lag=lag_of(tables["positions"].rows, ends),
+        due={month_text(month): lineages for month, lineages in due},
+    )
+    found.overdue += [
+        f"use of {month} is not on a statement of {lineages} lineages, and the month was due"
+        for month, lineages in found.due.items()
+    ]
+    if not is_settled:
+        ((found.unpublished,),) = tables["count_outgoing"].rows
+    if found.unpublished:
+        found.overdue.append(f"{found.unpublished} statements wait to be read back from billing.statements")
+    return found, tables
 
 
-def _differences(log: _Picture, found: _Picture, later: Set[Hour]) -> Iterator[str]:
-    skipped = {at for at in later if _revision(log.hours, at) <= _revision(found.hours, at)}
-    for at, what in _differing(log.hours, found.hours):
-        if at not in skipped:
-            yield f"the ledger of key {at[0]} at {hour_text(at[1])} {what}"
-    for lineage_id, what in _differing(log.accounts, found.accounts):
-        yield f"account {lineage_id} {what}"
-    for place, what in _differing(log.statements, found.statements):
-        yield f"statement {place[0]}/{month_text(place[1])} {what}"
-    for line, what in _differing(log.lines, found.lines):
-        yield f"line {line[2]} of statement {line[0]}/{month_text(line[1])} {what}"
-    for at, what in _differing(log.named, found.named):
-        yield f"the revision that was billed of key {at[0]} at {hour_text(at[1])} {what}"
-
-
-def _differing(wanted: Mapping[KeyT, ValueT], found: Mapping[KeyT, ValueT]) -> Iterator[tuple[KeyT, str]]:
-    """Places where something is missing, too much or different, and which. Never what is in it."""
-    for place in wanted.keys() - found.keys():
-        yield place, "is missing in Postgres"
-    for place in found.keys() - wanted.keys():
-        yield place, "is in Postgres, but does not follow from the log"
-    for place in wanted.keys() & found.keys():
-        if wanted[place] != found[place]:
-            yield place, "differs from the log"
-
-
-def _revision(hours: Mapping[Hour, LedgerRow], at: Hour) -> int:
-    return hours[at].revision if at in hours else 0
-
-
-async def _read(reader: LogReader, ends: Mapping[int, int], passed: Mapping[int, int], fold: Fold) -> None:
-    """Fold every record that the topic holds now; those that cannot be read change nothing."""
+async def _read(
+    reader: LogReader, topic: str, tables: Snapshot, fold: Fold, on_progress: Progress
+) -> list[str]:
+    """Fold every record that the topic holds now, and say where Postgres is beyond its end."""
+    passed, differences = await ends_to_compare(tables, reader, topic)
+    ends = await reader.end_offsets()
+    done = 0
     async for records in read_through(reader, ends):
         for record in records:
             with suppress(UnreadableRecord):
-                fold(record, record.offset < passed[record.partition])
+                fold(record, is_later=record.offset >= passed.get(record.partition, 0))
+        done += len(records)
+        on_progress(done, sum(ends.values()))
+    return differences
 
 
-async def _in_postgres(database_url: str) -> tuple[_Picture, Mapping[tuple[str, int], int]]:
-    """All of one moment, and up to which offsets it follows from the log, by topic and partition."""
-    async with await connect_auditor(database_url, "billing") as connection:
-        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-        await connection.set_read_only(True)
-        async with connection.transaction():
-            picture = _Picture()
-            for *row, named_revision in await _rows(connection, "all_hours"):
-                found = LedgerRow(*row)
-                if found.revision:
-                    picture.hours[found.key_id, found.hour] = found
-                if named_revision:
-                    picture.named[found.key_id, found.hour] = named_revision
-            picture.accounts = {row[0]: Account(*row) for row in await _rows(connection, "all_accounts")}
-            picture.statements = {row[:2]: row for row in await _rows(connection, "all_statements")}
-            picture.lines = {row[:3]: row for row in await _rows(connection, "all_lines")}
-            positions = {row[:2]: row[2] for row in await _rows(connection, "positions")}
-    return picture, positions
+async def _due(connection: AsyncConnection[Any], now: datetime) -> list[Row]:
+    month = last_due(now)
+    return await _rows(connection, "due_months", before=end_of(month), last_due=month)
 
 
-async def _rows(connection: AsyncConnection[Any], query: str) -> list[Any]:
-    return await (await connection.execute(_QUERIES[query])).fetchall()
+async def _rows(connection: AsyncConnection[Any], query: str, **parameters: object) -> list[Row]:
+    named: Mapping[str, object] = parameters
+    return await (await connection.execute(_QUERIES[query], named)).fetchall()

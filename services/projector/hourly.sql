@@ -69,6 +69,22 @@ WHERE projection = 'published' AND topic = %(topic)s;
 -- How many rows wait until the topic is seen to have them.
 SELECT count(*) FROM projector.usage_unpublished;
 
+-- name: unpublished_after
+-- Rows that wait until the topic is seen to have them, in their order, from behind a row on.
+SELECT key_id::text, hour, revision FROM projector.usage_unpublished
+WHERE (key_id, hour) > (%(key_id)s::uuid, %(hour)s::timestamptz)
+ORDER BY key_id, hour
+LIMIT %(limit)s;
+
+-- name: count_still_unpublished
+-- How many of these rows the topic was not yet seen to have in these revisions.
+SELECT count(*)
+FROM unnest(%(key_ids)s::uuid[], %(hours)s::timestamptz[], %(revisions)s::bigint[])
+    AS seen (key_id, hour, revision)
+JOIN projector.usage_unpublished USING (key_id, hour)
+LEFT JOIN projector.usage_published AS published USING (key_id, hour)
+WHERE coalesce(published.revision, 0) < seen.revision;
+
 -- name: all_published
 -- What the topic last said about every row.
 SELECT key_id::text, hour, revision FROM projector.usage_published;

@@ -50,21 +50,14 @@ SELECT partition, next_offset FROM projector.positions WHERE topic = %(topic)s O
 SELECT lineage_id::text, sequence, parked FROM projector.lineage;
 
 -- name: all_keys
--- Every key, lineage by lineage, oldest first.
+-- Every key.
 SELECT lineage_id::text, position, key_id::text, name, user_id, service_id, environment, scopes, allowed_ips,
        rate_limit_per_hour, monthly_prediction_limit, billing_plan, lifetime_days, key_prefix, bcrypt_hash,
        fingerprint, pepper_id, created_at, expires_at, revoked_at, superseded_by::text, valid_until
-FROM projector.key
-ORDER BY lineage_id, position;
+FROM projector.key;
 
--- name: events_at
--- The audit trail of a stretch of a partition.
+-- name: all_events
+-- The audit trail.
 SELECT topic, partition, record_offset, lineage_id::text, key_id::text, event_id, type, sequence, time, actor,
        correlationid, outcome
-FROM projector.key_event
-WHERE partition = %(partition)s AND record_offset BETWEEN %(first)s AND %(last)s
-ORDER BY record_offset;
-
--- name: count_events
--- How many records of each partition the audit trail has.
-SELECT partition, count(*) FROM projector.key_event GROUP BY partition;
+FROM projector.key_event;

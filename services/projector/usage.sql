@@ -185,6 +185,6 @@ SELECT key_id::text, last_used_at FROM projector.usage_last;
 -- The newest record of each partition, by the broker's time.
 SELECT partition, appended_at FROM projector.usage_progress;
 
--- name: is_filled
--- Whether the rows have passed what the topic held when the schema was made.
-SELECT is_filled FROM projector.filled WHERE topic = %(topic)s;
+-- name: all_filled
+-- Which topics the rows have passed to where they ended when the schema was made.
+SELECT topic, is_filled FROM projector.filled;

@@ -2,73 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
 
 from events.codec import decode_total
 from events.errors import UnreadableRecord
+from events.keeper.spool import SHARES, Spool
+from events.keeper.verification import Differences, differences
 from events.log import LogReader, Record
-from events.log_reading import records_before
+from events.log_reading import read_through
+from events.queries import load_queries
 from events.totals import HourlyTotals, HourlyUsage
 from services.projector.published import RowName, last_revisions, record_key, row_of
 from services.projector.rows import Row
-from services.projector.verification_tables import Progress, Table, differences, ends_to_compare, table
+from services.projector.verification_tables import Progress, Tables, ends_to_compare
+
+_QUERIES = load_queries("services.projector", "hourly.sql")
+_PAGE = 10_000
+_BEFORE_ALL = ("00000000-0000-0000-0000-000000000000", "-infinity")
+
+
+class _Said(NamedTuple):
+    """A record about a row. `is_later`: Postgres has not passed it."""
+
+    record: Record
+    is_later: bool
 
 
 async def compare_published(
-    connection: AsyncConnection[Any],
+    tables: Tables,
     reader: LogReader,
     topic: str,
     usage_topic: str,
+    found: Differences,
     on_progress: Progress = lambda done, total: None,
-) -> list[str]:
-    """One sentence for each row that differs, for what the connection's transaction sees.
+) -> None:
+    """Add a sentence to `found` for each row that differs, for what the tables had at their moment.
 
-    Rows that wait to be published are no difference, nor is a topic that is ahead of a rebuild.
+    Rows that waited to be published are no difference, nor is a topic that is ahead of a rebuild, nor a row
+    of which the topic says more by now: compaction may have removed what Postgres has passed.
     """
-    ends, found = await ends_to_compare(connection, reader, topic)
-    last: dict[RowName, Record] = {}
-    done = 0
-    async for records in records_before(reader, ends):
-        last |= {row: record for record in records if (row := row_of(record.key)) is not None}
-        done += len(records)
-        on_progress(done, sum(ends.values()))
-    revisions = last_revisions(last.values())
-    found += differences(
-        {row: (*row, revision) for row, revision in revisions.items()},
-        await table(connection, "all_published"),
-        lambda row: RowName(*row[:2]),
+    positions, too_far = await ends_to_compare(tables, reader, topic)
+    found.add(too_far)
+    ends = await reader.end_offsets()
+    is_filled = (usage_topic, True) in tables["all_filled"].rows
+    with Spool[RowName, _Said]() as said:
+        done = 0
+        async for records in read_through(reader, ends):
+            for record in records:
+                if (row := row_of(record.key)) is not None:
+                    said.add(row, _Said(record, record.offset >= positions.get(record.partition, 0)))
+            done += len(records)
+            on_progress(done, sum(ends.values()))
+        for number in range(SHARES):
+            found.add(_compare_share(tables, topic, number, said, is_filled=is_filled))
+
+
+class Unpublished:
+    """Whether what waited to be published has been published: asked again and again, in pages.
+
+    A row that is used all the time waits all the time, each time with another revision. So a page is done
+    once the topic was seen to have the revisions that the page was read with.
+    """
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._page: list[Row] = []
+        self._last: Row = _BEFORE_ALL
+
+    async def are_published(self) -> bool:
+        """Raises psycopg's errors."""
+        while not self._page or await self._is_published():
+            self._page = await self._next_page()
+            if not self._page:
+                return True
+            self._last = self._page[-1][:2]
+        return False
+
+    async def _is_published(self) -> bool:
+        key_ids, hours, revisions = map(list, zip(*self._page, strict=True))
+        named = {"key_ids": key_ids, "hours": hours, "revisions": revisions}
+        cursor = await self._connection.execute(_QUERIES["count_still_unpublished"], named)
+        return await cursor.fetchone() == (0,)
+
+    async def _next_page(self) -> list[Row]:
+        after = {"key_id": self._last[0], "hour": self._last[1], "limit": _PAGE}
+        return await (await self._connection.execute(_QUERIES["unpublished_after"], after)).fetchall()
+
+
+def _compare_share(
+    tables: Tables, topic: str, number: int, said: Spool[RowName, _Said], *, is_filled: bool
+) -> Iterator[str]:
+    last, later = dict[RowName, Record](), set[Row]()
+    for row, (record, is_later) in said.share(number):
+        if is_later:
+            later.add(row)
+        else:
+            last[row] = record
+    published = tables["all_published"]
+    yield from differences(
+        _without(later, {row: (*row, revision) for row, revision in last_revisions(last.values()).items()}),
+        _without(later, dict(published.spool.share(number))),
+        published.columns,
         lambda row: f"what {topic} says about {record_key(*row)}",
     )
-    waiting = {RowName(*row) for row in (await table(connection, "all_unpublished")).rows}
-    is_filled = (await table(connection, "is_filled", topic=usage_topic)).rows == [(True,)]
-    totals = await table(connection, "all_totals")
-    return found + list(_compare_totals(topic, last, totals, waiting, is_filled=is_filled))
+    totals = tables["all_totals"]
+    waiting = later | {row for row, _ in tables["all_unpublished"].spool.share(number)}
+    wanted = {
+        row: _wanted(totals.columns, values)
+        for row, values in _without(waiting, dict(totals.spool.share(number))).items()
+    }
+    stated = {row: _totals(record) for row, record in _without(waiting, last).items()}
+    for row in wanted.keys() | stated.keys():
+        place = f"{topic}, {record_key(*row)}"
+        if problem := _problem(stated.get(row), wanted.get(row), is_filled=is_filled):
+            yield f"{place}: {problem}"
 
 
-def _compare_totals(
-    topic: str, last: dict[RowName, Record], totals: Table, waiting: set[RowName], *, is_filled: bool
-) -> Iterator[str]:
-    rows = {RowName(*row[:2]): row for row in totals.rows}
-    for name in (rows.keys() | last.keys()) - waiting:
-        said = _totals(last.get(name))
-        wanted = HourlyTotals.model_validate(_fields(totals, rows[name])) if name in rows else None
-        place = f"{topic}, {record_key(*name)}"
-        said_revision, revision = said.revision if said else 0, wanted.revision if wanted else 0
-        if said_revision < revision:
-            yield f"{place}: at revision {said_revision}, behind Postgres with {revision}"
-        elif said_revision > revision and is_filled:
-            yield f"{place}: at revision {said_revision}, ahead of Postgres with {revision}"
-        elif said_revision == revision and said != wanted:
-            yield f"{place}: other totals than Postgres in the same revision"
+def _problem(said: HourlyTotals | None, wanted: HourlyTotals | None, *, is_filled: bool) -> str | None:
+    said_revision, revision = said.revision if said else 0, wanted.revision if wanted else 0
+    if said_revision < revision:
+        return f"at revision {said_revision}, behind Postgres with {revision}"
+    if said_revision > revision:
+        return f"at revision {said_revision}, ahead of Postgres with {revision}" if is_filled else None
+    return "other totals than Postgres in the same revision" if said != wanted else None
 
 
-def _totals(record: Record | None) -> HourlyTotals | None:
-    if record is None:
-        return None
+def _without(left_out: set[Row], rows: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {row: values for row, values in rows.items() if row not in left_out}
+
+
+def _totals(record: Record) -> HourlyTotals | None:
     try:
         event = decode_total(record.value)
     except UnreadableRecord:
@@ -76,5 +142,6 @@ def _totals(record: Record | None) -> HourlyTotals | None:
     return event.data if isinstance(event, HourlyUsage) else None
 
 
-def _fields(totals: Table, row: Row) -> dict[str, str | int | datetime]:
-    return {**dict(zip(totals.columns, row, strict=True)), "revision": row[totals.columns.index("requests")]}
+def _wanted(columns: Any, row: Row) -> HourlyTotals:
+    fields = dict(zip(columns, row, strict=True))
+    return HourlyTotals.model_validate({**fields, "revision": fields["requests"]})

@@ -1,15 +1,16 @@
-"""Rows as the log wants them beside rows as Postgres has them: what differs, in sentences."""
+"""The tables of the projector as an auditor compares them: copied to disk, dealt out by their places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from psycopg import AsyncConnection
-
-from events.log import LogReader
+from events.keeper.snapshot import Copied, Snapshot, Table
+from events.keeper.verification import POSITIONS, Progress, ends_to_compare
 from events.queries import load_queries
 from services.projector.rows import Row
+
+__all__ = ["TABLES", "Progress", "Tables", "differences", "ends_to_compare", "table"]
 
 _QUERIES = {
     **load_queries("services.projector"),
@@ -17,37 +18,34 @@ _QUERIES = {
     **load_queries("services.projector", "hourly.sql"),
 }
 
-Progress = Callable[[int, int], None]
+#: The columns that say which row it is, of each query that an auditor compares.
+_PLACES = {
+    "all_lineages": slice(1),
+    "all_keys": slice(2),
+    "all_events": slice(1, 3),
+    "all_hours": slice(2),
+    "all_months": slice(3),
+    "all_days": slice(3),
+    "all_last_uses": slice(1),
+    "all_progress": slice(1),
+    "all_published": slice(2),
+    "all_unpublished": slice(2),
+    "all_totals": slice(2),
+    "all_filled": slice(1),
+}
+
+TABLES: Mapping[str, Copied] = {
+    "positions": POSITIONS,
+    **{name: Copied(_QUERIES[name], place) for name, place in _PLACES.items()},
+}
+
+Tables = Snapshot
 Place = TypeVar("Place", int, str, tuple[Any, ...])
 
 
-class Table(NamedTuple):
-    """What a query has found."""
-
-    columns: Sequence[str]
-    rows: Sequence[Row]
-
-
-async def table(connection: AsyncConnection[Any], query: str, **parameters: object) -> Table:
-    """The rows of a named query of this package."""
-    cursor = await connection.execute(_QUERIES[query], parameters)
-    assert cursor.description is not None
-    return Table([column.name for column in cursor.description], await cursor.fetchall())
-
-
-async def ends_to_compare(
-    connection: AsyncConnection[Any], reader: LogReader, topic: str
-) -> tuple[Mapping[int, int], list[str]]:
-    """Up to where the rows follow from the topic, and what is wrong where the topic ends before that."""
-    positions: dict[int, int] = dict((await table(connection, "positions", topic=topic)).rows)
-    log_ends = await reader.end_offsets()
-    ends = {partition: min(position, log_ends.get(partition, 0)) for partition, position in positions.items()}
-    differences = [
-        f"{topic}/{partition}: Postgres is at offset {position}, the log ends at {ends[partition]}"
-        for partition, position in positions.items()
-        if position > ends[partition]
-    ]
-    return ends, differences
+async def table(tables: Tables, query: str) -> Table:
+    """The rows of a query of this package, as they were at the moment of the snapshot."""
+    return tables[query]
 
 
 def differences(
@@ -56,13 +54,18 @@ def differences(
     place_of: Callable[[Row], Place],
     name: Callable[[Place], str],
 ) -> Iterator[str]:
-    """Rows that are missing, too many or different. Names columns, never what is in them."""
-    rows = {place_of(row): row for row in found.rows}
-    for place in wanted.keys() - rows.keys():
-        yield f"{name(place)} is missing in Postgres"
-    for place in rows.keys() - wanted.keys():
-        yield f"{name(place)} is in Postgres, but does not follow from the log"
-    for place in wanted.keys() & rows.keys():
-        if wanted[place] != rows[place]:
-            pairs = zip(found.columns, wanted[place], rows[place], strict=True)
+    """Rows that are missing, too many or different. Names columns, never what is in them.
+
+    Takes the rows of Postgres as they come from disk, so that only what is `wanted` is held in memory.
+    """
+    missing = set(wanted)
+    for row in found.rows:
+        place = place_of(row)
+        missing.discard(place)
+        if place not in wanted:
+            yield f"{name(place)} is in Postgres, but does not follow from the log"
+        elif wanted[place] != row:
+            pairs = zip(found.columns, wanted[place], row, strict=True)
             yield f"{name(place)} differs in " + ", ".join(column for column, a, b in pairs if a != b)
+    for place in missing:
+        yield f"{name(place)} is missing in Postgres"

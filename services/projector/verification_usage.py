@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from operator import itemgetter
-from typing import Any
-
-from psycopg import AsyncConnection
 
 from events.lineage import Lineage
 from events.log import LogReader, Record
@@ -17,19 +14,19 @@ from events.usage import KeyUsed
 from services.projector.rows import Row
 from services.projector.usage_judging import judge
 from services.projector.usage_rows import FIRST_ERROR_STATUS, microseconds
-from services.projector.verification_tables import Progress, differences, ends_to_compare, table
+from services.projector.verification_tables import Progress, Tables, differences, ends_to_compare, table
 
 _DAY = timedelta(days=1)
 
 
 async def compare_usage(
-    connection: AsyncConnection[Any],
+    connection: Tables,
     reader: LogReader,
     topic: str,
     lineages: Mapping[str, Lineage],
     on_progress: Progress = lambda done, total: None,
 ) -> list[str]:
-    """One sentence for each row that differs, for what the connection's transaction sees.
+    """One sentence for each row that differs, for what the tables had at their moment.
 
     `lineages` are those that Postgres knows. Holds the identity of every use in memory.
     """

@@ -11,8 +11,13 @@ from typer.testing import CliRunner, Result
 
 from events.kafka_log import KafkaLogReader
 from events.keeper.database import connect
+from events.keeper.schema import prepare_schema
+from events.keeper.snapshot import take_snapshot
+from events.keeper.verification import Differences
 from services.audit import audit
+from services.projector.schema import projector_schema
 from services.projector.verification_keys import compare_keys
+from services.projector.verification_tables import TABLES
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 from tests.integration.projector.world import World, lives
 
@@ -25,7 +30,7 @@ TAMPERED = {
     "UPDATE projector.key_event SET actor = 'x' WHERE sequence = 1": "differs in actor",
     "DELETE FROM projector.key_event WHERE sequence = 2": "the event is missing in Postgres",
     "INSERT INTO projector.key_event (topic, partition, record_offset, outcome) VALUES ('t', 0, 77, 'x')": (
-        "events in Postgres"
+        "/0@77: the event is in Postgres, but does not follow from the log"
     ),
     "UPDATE projector.projection_offset SET next_offset = 50": "Postgres is at offset 50, the log ends at",
     "UPDATE projector.projection_offset SET next_offset = 0": "does not follow from the log",
@@ -40,24 +45,58 @@ async def test_a_row_that_was_tampered_with_is_found(world: World) -> None:
         await connect(world.database_url, "projector") as connection,
         KafkaLogReader(world.kafka, topic) as reader,
     ):
-        assert await compare_keys(connection, reader, topic.name, {}) == []
-        for tampering, finding in TAMPERED.items():
+        for tampering, finding in {"SELECT": None, **TAMPERED}.items():
             async with connection.transaction(force_rollback=True):
                 await connection.execute(tampering)
-                differences = await compare_keys(connection, reader, topic.name, {})
-            assert any(finding in difference for difference in differences), (tampering, differences)
+                tables = await take_snapshot(connection, TABLES)
+            found = Differences()
+            with tables:
+                await compare_keys(tables, reader, topic.name, {}, found)
+            if finding is None:
+                assert found.listed == []
+            else:
+                assert any(finding in difference for difference in found.listed), (tampering, found)
 
 
-def test_verify_says_equal_different_or_cannot_run(world: World) -> None:
-    assert _hokusai_audit(world, "verify").exit_code == 2  # no schema yet
+def test_verify_says_equal_different_or_cannot_tell(world: World) -> None:
+    assert "there is no schema projector" in _told(_verify(world), 2)
+    asyncio.run(world.execute("CREATE SCHEMA projector"))
+    assert "schema projector has no version" in _told(_verify(world), 2)
+    asyncio.run(world.execute("DROP SCHEMA projector"))
     asyncio.run(_fill(world))
-    assert _hokusai_audit(world, "verify").exit_code == 0
+    assert "row for row, up to where the log ended" in _told(_verify(world), 0)
+    assert "there is no schema billing" in _told(_hokusai_audit(world, "verify"), 2)
     asyncio.run(world.execute("DELETE FROM projector.lineage"))
-    found = _hokusai_audit(world, "verify")
-    assert found.exit_code == 1
-    assert "is missing in Postgres" in found.stdout
-    asyncio.run(world.execute("DROP SCHEMA projector CASCADE"))
-    assert "start a projector" in _hokusai_audit(world, "verify").stderr
+    assert "is missing in Postgres" in _told(_verify(world), 1)
+    # What is known to differ is told whatever else cannot be told.
+    assert "there is no schema billing" in _told(_hokusai_audit(world, "verify"), 1)
+    asyncio.run(world.execute("UPDATE projector.schema_version SET version = 999"))
+    assert "is of version 999" in _told(_verify(world), 2)
+
+
+def test_a_schema_in_which_nothing_stands_yet_is_behind_by_the_whole_log(world: World) -> None:
+    asyncio.run(_make_schema(world))
+    asyncio.run(world.append(lives(12)))
+    told = _told(_verify(world, "--wait", "1"), 1)
+    assert "records behind the log, at offset 0 of" in told
+    assert "not all of it" in told
+    told = _told(_verify(world, "--at-position"), 0)
+    assert "records behind the log, at offset 0 of" in told
+    assert "up to the offsets that it is at" in told
+
+
+def test_what_is_found_can_be_read_by_a_script(world: World) -> None:
+    asyncio.run(_fill(world))
+    asyncio.run(world.execute("DELETE FROM projector.lineage"))
+    (place,) = asyncio.run(world.append(lives(1)))
+    found = json.loads(_hokusai_audit(world, "verify", "--json", "--wait", "0").stdout)
+    assert found["equal"] is False
+    projector = found["schemas"]["projector"]
+    assert projector["differences"] == len(projector["listed"]) == 4
+    (lag,) = projector["lag"]
+    assert (lag["topic"], lag["partition"], lag["end"]) == (place.topic, place.partition, place.offset + 1)
+    assert (projector["unpublished"], projector["due"]) == (0, {})
+    assert "no schema billing" in found["cannot_tell"]["billing"]
 
 
 def test_replay_prints_the_log_in_numbers(world: World) -> None:
@@ -109,10 +148,25 @@ def test_a_missing_setting_is_told_in_a_sentence() -> None:
         assert "KAFKA_BOOTSTRAP_SERVERS" in told.stderr
 
 
+def _told(result: Result, exit_code: int) -> str:
+    """What people read, if the command has ended with this code."""
+    assert result.exit_code == exit_code, result.output
+    return result.output
+
+
+async def _make_schema(world: World) -> None:
+    async with await connect(world.database_url, "projector") as connection:
+        await prepare_schema(connection, projector_schema())
+
+
 async def _fill(world: World) -> None:
     await world.append(lives(12))
     async with world.runner():
         await world.caught_up(12)
+
+
+def _verify(world: World, *arguments: str) -> Result:
+    return _hokusai_audit(world, "verify", "--only", "projector", *arguments)
 
 
 def _hokusai_audit(world: World, *arguments: str) -> Result:

@@ -8,9 +8,12 @@ import pytest
 
 from events.kafka_log import KafkaLogReader
 from events.keeper.database import connect
+from events.keeper.snapshot import take_snapshot
+from events.keeper.verification import Differences
 from events.lineage import Lineage
 from services.projector.replay import replay
 from services.projector.verification_hourly import compare_published
+from services.projector.verification_tables import TABLES
 from services.projector.verification_usage import compare_usage
 from tests.builders import a_key_created, some_usage
 from tests.integration.projector.world import World
@@ -53,9 +56,10 @@ async def test_a_sum_that_was_tampered_with_is_found(world: World) -> None:
         for tampering, finding in TAMPERED.items():
             async with connection.transaction(force_rollback=True):
                 await connection.execute(tampering)
-                differences = [
-                    *await compare_usage(connection, usage, topics.usage.name, lineages),
-                    *await compare_published(connection, hourly, topics.hourly_usage.name, topics.usage.name),
-                ]
-            assert any(finding in difference for difference in differences), (tampering, differences)
-            assert key.data.name not in str(differences)
+                tables = await take_snapshot(connection, TABLES)
+            found = Differences()
+            with tables:
+                found.add(await compare_usage(tables, usage, topics.usage.name, lineages))
+                await compare_published(tables, hourly, topics.hourly_usage.name, topics.usage.name, found)
+            assert any(finding in difference for difference in found.listed), (tampering, found)
+            assert key.data.name not in str(found)

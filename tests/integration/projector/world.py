@@ -16,6 +16,7 @@ from events.codec import decode_total, encode
 from events.kafka_log import KafkaEventLog
 from events.keeper.database import connect, new_pool
 from events.keeper.schema import prepare_schema
+from events.keeper.verification import PATIENCE_SECONDS, Verification
 from events.keys import KeyEvent
 from events.log import Position, Record
 from events.projection import Projection
@@ -178,7 +179,7 @@ class World:
 
         async def agrees() -> bool:
             # Two publishers may send a row twice: what the second one sends may come after the look above.
-            return await verify(self.kafka, self.topics, self.database_url) == []
+            return (await self.verified()).problems == []
 
         await eventually(agrees, "Postgres to agree with the log")
 
@@ -205,7 +206,12 @@ class World:
     async def caught_up(self, records: int) -> None:
         """Wait until Postgres has passed so many records, then see that it is what the log says."""
         await eventually(lambda: self.has_applied(records), f"{records} records in Postgres")
-        assert await verify(self.kafka, self.topics, self.database_url) == []
+        found = await self.verified()
+        assert found.problems == []
+
+    async def verified(self, patience_seconds: float = PATIENCE_SECONDS) -> Verification:
+        """What the auditor finds."""
+        return await verify(self.kafka, self.topics, self.database_url, patience_seconds=patience_seconds)
 
 
 def lives(records: int) -> list[KeyEvent]:

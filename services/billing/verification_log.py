@@ -1,0 +1,77 @@
+"""What follows for billing from the records of the log, dealt out to disk for an auditor."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from events.keeper.spool import Spool
+from events.log import Record
+from events.totals import Statement
+from services.billing.accounts import Account, account_of
+from services.billing.ledger import LedgerRow, ledger_row
+from services.billing.reading import read_created, read_statement, read_totals
+from services.billing.statements import Row, statement_row
+
+Hour = tuple[str, datetime]
+LineageId = tuple[str]
+
+
+class Total(NamedTuple):
+    """What a record says about a key's hour. `is_later`: Postgres has not passed the record."""
+
+    row: LedgerRow
+    is_later: bool
+
+
+class FoldedLog:
+    """Close it with `with`. Each fold raises `UnreadableRecord` for what changes nothing.
+
+    Hours are dealt out by key and hour; accounts and statements by lineage, so that all of a lineage is in
+    one share.
+    """
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+        self.totals = self._opened.enter_context(Spool[Hour, Total]())
+        self.accounts = self._opened.enter_context(Spool[LineageId, Account]())
+        self.statements = self._opened.enter_context(Spool[LineageId, tuple[Row, Statement]]())
+
+    def fold_totals(self, record: Record, *, is_later: bool) -> None:
+        row = ledger_row(read_totals(record))
+        self.totals.add((row.key_id, row.hour), Total(row, is_later))
+
+    def fold_account(self, record: Record, *, is_later: bool) -> None:
+        created = None if is_later else read_created(record)
+        if created is not None:
+            account = account_of(created)
+            self.accounts.add((account.lineage_id,), account)
+
+    def fold_statement(self, record: Record, *, is_later: bool) -> None:
+        if not is_later:
+            statement = read_statement(record).data
+            self.statements.add((statement.lineage_id,), (statement_row(record, statement), statement))
+
+    def first_accounts(self, share: int) -> dict[str, Account]:
+        """The terms that each lineage began with."""
+        accounts: dict[str, Account] = {}
+        for _, account in self.accounts.share(share):
+            accounts.setdefault(account.lineage_id, account)
+        return accounts
+
+    def first_statements(self, share: int) -> list[tuple[Row, Statement]]:
+        """The first statement of each lineage's month, with its row."""
+        first: dict[Row, tuple[Row, Statement]] = {}
+        for _, (row, statement) in self.statements.share(share):
+            first.setdefault(row[:2], (row, statement))
+        return list(first.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
