@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, timedelta
 
 import pytest
 
+from events.keeper.verification import Verification
 from services.billing.months import due_at
 from services.billing.verification import verify
-from tests.billing_builders import JANUARY, an_hour
+from tests.billing_builders import FEBRUARY, JANUARY, an_hour
 from tests.builders import a_key_created, fresh_id
+from tests.fakes import ManualTime
 from tests.integration.billing.world import World, when_due
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +62,40 @@ async def test_a_row_that_was_tampered_with_is_found_and_so_is_a_bill_that_is_wr
             await world.rows(f"TRUNCATE billing.{table}")
             await world.rows(f"INSERT INTO billing.{table} TABLE kept_{table}")
     assert await world.differences() == []
+
+
+async def test_a_month_that_was_due_and_is_not_closed_is_told_and_so_is_what_waits_to_be_sent(
+    world: World,
+) -> None:
+    created = a_key_created()
+    await world.append(created, an_hour(created.subject, JANUARY), an_hour(fresh_id(), JANUARY))
+    async with world.billing(ManualTime(due_at(JANUARY) - timedelta(seconds=1))):
+        await world.caught_up()
+    found = await _verified(world, due_at(JANUARY) - timedelta(seconds=1))
+    assert found.problems == []
+    found = await _verified(world, due_at(JANUARY))
+    assert found.due == {"2026-01": 1}, "use of a lineage that nobody has created can be on no statement"
+    assert found.problems == [
+        "use of 2026-01 is not on a statement of 1 lineages, and the month was due",
+    ]
+    await world.rows("INSERT INTO billing.outgoing VALUES (gen_random_uuid(), '2025-12-01', '')")
+    found = await _verified(world, due_at(JANUARY) - timedelta(seconds=1))
+    assert found.problems == ["1 statements wait to be read back from billing.statements"]
+
+
+async def test_use_that_is_told_late_is_due_with_the_next_month(world: World) -> None:
+    created = a_key_created()
+    await world.append(created, an_hour(created.subject, JANUARY))
+    async with world.billing(when_due(JANUARY)):
+        await world.statements_are((created.subject, JANUARY))
+        await world.append(an_hour(created.subject, JANUARY, requests=9))
+        await world.caught_up()
+    assert (await _verified(world, due_at(FEBRUARY) - timedelta(seconds=1))).problems == []
+    assert (await _verified(world, due_at(FEBRUARY))).due == {"2026-01": 1}
+
+
+async def _verified(world: World, now: datetime) -> Verification:
+    return await verify(world.kafka, world.topics, world.database_url, patience_seconds=0.5, now=lambda: now)
 
 
 async def _later_records_are_not_held_against_postgres(world: World, key_id: str, month: date) -> None:

@@ -209,6 +209,16 @@ async def test_a_reader_whose_fetching_has_ended_goes_on_where_it_was(
     assert sum((await reader.end_offsets()).values()) == 5
 
 
+async def test_a_reader_that_has_only_just_begun_can_be_closed(
+    kafka_settings: KafkaSettings, topics: Topics
+) -> None:
+    """aiokafka's fetcher loses a cancellation that comes while it takes a new assignment."""
+    async with asyncio.timeout(30), KafkaLogReader(kafka_settings, topics.lifecycle) as reader:
+        await reader.begin({})
+        await reader.read(timeout_seconds=0.01)  # its requests are under way
+        await reader.begin({})
+
+
 async def test_a_time_that_the_writer_gave_is_told_from_the_brokers(
     kafka_settings: KafkaSettings, topics: Topics, log: KafkaEventLog, reader: KafkaLogReader
 ) -> None:

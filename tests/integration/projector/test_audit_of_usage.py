@@ -37,6 +37,24 @@ TAMPERED = {
 }
 
 
+async def test_sums_that_wait_to_be_published_are_told_unless_the_topic_has_them(world: World) -> None:
+    key = a_key_created()
+    await world.append([key])
+    projector = world.projector()
+    await world.append_usage([some_usage(key_id=key.subject, time=datetime.now(UTC))])
+    await world.uses_settled(1)
+    projector.kill()
+    waiting = (
+        "INSERT INTO projector.usage_unpublished (key_id, hour, revision) SELECT key_id, hour, {} FROM {}"
+    )
+    await world.execute(waiting.format("requests", "projector.usage_hour"))
+    assert (await world.verified(0.5)).problems == []
+    await world.execute("UPDATE projector.usage_unpublished SET revision = 2")
+    found = await world.verified(0.5)
+    assert found.unpublished == 1
+    assert found.problems == ["1 sums of hours wait to be published in usage.hourly"]
+
+
 async def test_a_sum_that_was_tampered_with_is_found(world: World) -> None:
     key = a_key_created()
     await world.append([key])
