@@ -10,7 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError  # type: ignore[import-untyped]
+from aiokafka.errors import (  # type: ignore[import-untyped]
+    KafkaError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
 
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start, stop_producer
@@ -180,6 +184,9 @@ class KafkaLogReader:
         except OffsetOutOfRangeError as error:
             lost = ", ".join(f"{place.topic}/{place.partition}@{at}" for place, at in error.args[0].items())
             raise WrongLog(f"{lost} comes next and is not in the log any more: {_REPAIR}") from None
+        except TopicAuthorizationFailedError as error:
+            self._seek(self._positions)
+            raise LogUnavailable(f"this account lacks the right Read on topic {self._topic.name}") from error
         except KafkaError as error:
             self._seek(self._positions)  # some partitions moved on, and their records were not returned
             raise LogUnavailable(f"{self._topic.name}: not readable: {error}") from error

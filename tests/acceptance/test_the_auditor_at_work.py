@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -82,6 +83,50 @@ def test_an_auditor_who_may_not_read_everything_cannot_tell(stack: Stack) -> Non
             connection.execute(f"DROP ROLE {AUDITOR}".encode())
 
 
+@pytest.mark.parametrize(
+    ("schema", "falsified"),
+    [
+        ("projector", "UPDATE projector.key SET rate_limit_per_hour = 7"),
+        ("projector", "UPDATE projector.key_event SET actor = 'nobody'"),
+        ("projector", "DELETE FROM projector.usage_last"),
+        ("billing", "UPDATE billing.account SET monthly_prediction_limit = 7"),
+    ],
+)
+def test_what_differs_is_mended_as_the_runbook_says(stack: Stack, schema: str, falsified: str) -> None:
+    key_id = _new_key(stack)
+    keepers = {"projector": stack.projector(), "billing": stack.billing()}
+    _use(stack, key_id, 5)
+    _said(stack, 0, "row for row")
+    _execute(stack, falsified)
+    _said(stack, 1, "Postgres differs from the log in 1 places")
+    keepers[schema].stop()
+    (drop,) = [line for line in _runbook("Rows differ") if f"SCHEMA {schema} " in line]
+    _execute(stack, drop)
+    _said(stack, 2, f"there is no schema {schema}")
+    (stack.projector if schema == "projector" else stack.billing)()
+    _said(stack, 0, "row for row")
+
+
+def test_an_auditor_is_given_its_rights_as_the_runbook_says(stack: Stack) -> None:
+    key_id = _new_key(stack)
+    stack.projector()
+    stack.billing()
+    _use(stack, key_id, 5)
+    _said(stack, 0, "row for row")
+    role = f"{AUDITOR}_of_the_runbook"
+    as_role = {"DATABASE_URL": stack.database_url.replace("postgres@", f"{role}@")}
+    _execute(stack, f"CREATE ROLE {role} LOGIN")
+    try:
+        told = _said(stack, 2, "schema projector: permission denied", **as_role)
+        assert "schema billing: permission denied" in told
+        for grant in _runbook("It cannot tell"):
+            _execute(stack, grant.replace("hokusai_auditor", role))
+        _said(stack, 0, "row for row", **as_role)
+    finally:
+        _execute(stack, f"DROP OWNED BY {role}")
+        _execute(stack, f"DROP ROLE {role}")
+
+
 def test_a_platform_at_work_is_equal(stack: Stack) -> None:
     """Uses come all the time, so that the log has always more than Postgres."""
     key_ids = [_new_key(stack) for _ in range(5)]
@@ -103,6 +148,19 @@ def test_a_platform_at_work_is_equal(stack: Stack) -> None:
     assert found["equal"] is True
     assert found["cannot_tell"] == {}
     assert found["schemas"]["projector"]["differences"] == 0
+
+
+def _runbook(heading: str) -> list[str]:
+    """The statements of SQL below a heading of the runbook."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    section = text.partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    blocks = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def _execute(stack: Stack, statement: str) -> None:
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        connection.execute(statement.encode())
 
 
 def _said(stack: Stack, exit_code: int, what: str, *arguments: str, **changes: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -13,11 +14,13 @@ import platformdirs
 import psycopg
 import pytest
 from jgo.maven import MavenContext
+from typer.testing import CliRunner, Result
 
 from events.errors import LogUnavailable
 from events.kafka_log import KafkaEventLog
 from events.settings import KafkaSettings
 from events.topic_admin import apply_topics
+from services.audit import audit
 from services.local.kafka import EmbeddedKafka
 from services.local.kafka_jars import KAFKA_VERSION, jars_folder
 from services.local.ports import LOOPBACK, free_ports
@@ -172,6 +175,14 @@ async def test_the_whole_stack_works_and_nobody_can_do_more(guarded: Stack) -> N
     assert set(api.client.get("/ready").json()["checks"].values()) == {True}
     eventually(lambda: counted(guarded), 60, "the admission in Postgres")
 
+    equal = await audit_verify(guarded, account(guarded, "auditor"))
+    assert equal.exit_code == 0, equal.output
+    # An account that may read one of the topics and not the others, with an auditor's role in Postgres.
+    blind = {**account(guarded, "windows"), "DATABASE_URL": account(guarded, "auditor")["DATABASE_URL"]}
+    untold = await audit_verify(guarded, blind)
+    assert untold.exit_code == 2, untold.output
+    assert f"Read on topic {guarded.topics.lifecycle.name}" in untold.output
+
     for name in ("projector", "windows", "billing", "auditor", "emitter", "topics"):
         await assert_refused(guarded, name, guarded.topics.lifecycle.name)
     for name in ("api", "projector", "windows", "emitter", "auditor"):
@@ -200,6 +211,12 @@ async def test_the_whole_stack_works_and_nobody_can_do_more(guarded: Stack) -> N
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement.encode())
+
+
+async def audit_verify(stack: Stack, changes: dict[str, str]) -> Result:
+    # In a thread of its own: the command runs an event loop.
+    environment = {**stack.settings, **changes}
+    return await asyncio.to_thread(CliRunner().invoke, audit, ["verify"], env=environment)
 
 
 def counted(stack: Stack) -> bool:

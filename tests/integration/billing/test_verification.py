@@ -78,8 +78,12 @@ async def test_a_month_that_was_due_and_is_not_closed_is_told_and_so_is_what_wai
     assert found.problems == [
         "use of 2026-01 is not on a statement of 1 lineages, and the month was due",
     ]
+    async with world.billing(when_due(JANUARY)):
+        await world.statements_are((created.subject, JANUARY))
+        await world.caught_up()
+    assert (await _verified(world, due_at(JANUARY))).problems == []
     await world.rows("INSERT INTO billing.outgoing VALUES (gen_random_uuid(), '2025-12-01', '')")
-    found = await _verified(world, due_at(JANUARY) - timedelta(seconds=1))
+    found = await _verified(world, due_at(JANUARY))
     assert found.problems == ["1 statements wait to be read back from billing.statements"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -209,14 +210,27 @@ async def test_a_reader_whose_fetching_has_ended_goes_on_where_it_was(
     assert sum((await reader.end_offsets()).values()) == 5
 
 
-async def test_a_reader_that_has_only_just_begun_can_be_closed(
+async def test_a_reader_whose_fetching_has_lost_a_cancellation_can_be_closed(
     kafka_settings: KafkaSettings, topics: Topics
 ) -> None:
-    """aiokafka's fetcher loses a cancellation that comes while it takes a new assignment."""
-    async with asyncio.timeout(30), KafkaLogReader(kafka_settings, topics.lifecycle) as reader:
-        await reader.begin({})
-        await reader.read(timeout_seconds=0.01)  # its requests are under way
-        await reader.begin({})
+    """As aiokafka's does where it comes while the fetcher cancels its requests for a new assignment."""
+
+    async def lose_a_cancellation() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    reader = await KafkaLogReader(kafka_settings, topics.lifecycle).__aenter__()
+    await reader.begin({})
+    fetcher = reader._consumer._fetcher
+    fetcher._fetch_task.cancel()
+    await asyncio.wait({fetcher._fetch_task})
+    fetcher._fetch_task = asyncio.create_task(lose_a_cancellation())
+    closing = asyncio.create_task(reader.__aexit__(None, None, None))
+    closed, _ = await asyncio.wait({closing}, timeout=20)
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert closed == {closing}
 
 
 async def test_a_time_that_the_writer_gave_is_told_from_the_brokers(
