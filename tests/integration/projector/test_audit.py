@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,6 +17,7 @@ from events.keeper.snapshot import take_snapshot
 from events.keeper.verification import Differences
 from services.audit import audit
 from services.projector.schema import projector_schema
+from services.projector.verification import verify
 from services.projector.verification_keys import compare_keys
 from services.projector.verification_tables import TABLES
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
@@ -97,6 +99,24 @@ def test_what_is_found_can_be_read_by_a_script(world: World) -> None:
     assert (lag["topic"], lag["partition"], lag["end"]) == (place.topic, place.partition, place.offset + 1)
     assert (projector["unpublished"], projector["due"]) == (0, {})
     assert "no schema billing" in found["cannot_tell"]["billing"]
+
+
+def test_nothing_is_open_in_postgres_while_the_log_is_read(world: World) -> None:
+    """A transaction that is open for hours keeps Postgres from removing dead rows."""
+    asyncio.run(_fill(world))
+    open_while_reading: list[int] = []
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+
+        def look(done: int, total: int) -> None:
+            row = connection.execute(
+                "SELECT count(*)::int FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+            ).fetchone()
+            open_while_reading.append(row[0] if row else -1)
+
+        found = asyncio.run(verify(world.kafka, world.topics, world.database_url, look))
+    assert found.problems == []
+    assert set(open_while_reading) == {0}
 
 
 def test_replay_prints_the_log_in_numbers(world: World) -> None:
