@@ -198,7 +198,7 @@ async def _send(stack: Stack, key_ids: list[str], enough: threading.Event) -> No
         while not enough.is_set():
             uses = [some_usage(key_id=key_id, time=datetime.now(UTC)) for key_id in key_ids]
             await asyncio.gather(
-                *(log.append(stack.topics.usage.name, use.partitionkey.encode(), encode(use)) for use in uses)
+                *(log.append(stack.topics.usage.name, use.data.key_id.encode(), encode(use)) for use in uses)
             )
 
 

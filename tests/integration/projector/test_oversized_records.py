@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 
 from events.kafka_decompression import LARGEST_UNPACKED_BYTES
 from events.log import Record
-from services.projector.verification import verify
 from tests.builders import a_key_created, some_usage
 from tests.integration.projector.world import ProjectorProcess, World, eventually
 
@@ -42,7 +41,7 @@ async def test_what_unpacks_to_hundreds_of_megabytes_is_passed_told_and_takes_no
         assert all("when unpacked" in _headers(letter)["error"] for letter in letters)
         assert all(letter.value is None for letter in letters)
     assert process.metric("projector_dead_letters_total") == 2 * len(BOMBS)
-    assert await verify(world.kafka, world.topics, world.database_url) == []
+    assert (await world.verified()).problems == []
 
 
 async def _append_compressed(world: World, codec: str, topic: str, value: bytes) -> None:

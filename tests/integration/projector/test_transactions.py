@@ -15,7 +15,6 @@ from events.kafka_cluster import high_watermarks, partition_ends
 from events.keys import KeyCreated
 from events.topics import PARTITIONS
 from events.usage import KeyUsed
-from services.projector.verification import verify
 from tests.builders import a_key_created, some_usage
 from tests.integration.projector.world import ProjectorProcess, World, eventually
 from tests.transactions import foreign_producer
@@ -75,7 +74,7 @@ async def test_an_open_transaction_holds_up_its_partition_alone_and_is_told(worl
         assert process.metric("projector_held_up_records") == 7
         assert process.metric("projector_held_up_seconds") >= 0.5
         assert process.metric("projector_lag_records") == 0
-        assert await verify(world.kafka, world.topics, world.database_url) == []
+        assert (await world.verified()).problems == []
         assert process.says("is held up by a transaction that is open for")
         async with foreign_producer(world.kafka, world.topics.usage, transactional_id):
             pass

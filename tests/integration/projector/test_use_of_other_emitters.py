@@ -15,7 +15,6 @@ from events.codec import encode
 from events.kafka_cluster import partition_ends
 from events.kafka_log import KafkaEventLog
 from services.projector.usage import UsageProjection
-from services.projector.verification import verify
 from tests.builders import a_key_created, fresh_id, some_usage
 from tests.integration.projector.world import World, eventually
 
@@ -50,7 +49,7 @@ async def test_every_content_mode_counts_and_what_is_wrong_in_a_batch_is_told(wo
     async with world.runner(UsageProjection(world.topics, ends)):
         await eventually(partial(_has_applied, world, 4), "all records")
     assert await world.value("SELECT sum(requests)::int FROM projector.usage_hour") == 4
-    assert await verify(world.kafka, world.topics, world.database_url) == []
+    assert (await world.verified(patience_seconds=0)).differences.listed == []
     mismatch, of_batch = sorted(
         (dict(letter.headers) for letter in await world.read(world.topics.usage_dead_letters)),
         key=lambda headers: int(headers["offset"]),
@@ -72,7 +71,7 @@ async def test_a_use_without_a_time_is_dated_the_same_in_a_rebuild(world: World)
         async with world.runner(), world.runner(UsageProjection(world.topics, ends)):
             await eventually(partial(_has_applied, world, 1), "the use")
         dated.append(await world.value("SELECT last_used_at FROM projector.usage_last"))
-        assert await verify(world.kafka, world.topics, world.database_url) == []
+        assert (await world.verified(patience_seconds=0)).differences.listed == []
         await world.execute("DROP SCHEMA projector CASCADE")
     (record,) = await world.read(world.topics.usage)
     assert dated == [datetime.fromtimestamp(record.timestamp / 1000, UTC)] * 2
