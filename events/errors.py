@@ -3,6 +3,7 @@
 EventsError
 ├── UnreadableRecord      a record that no version of the codec understands
 ├── LogUnavailable        no answer from the log in time; what was sent may still arrive
+│   └── RecordRefused     the log will not take this record, however often it is sent
 ├── UsageNotDelivered     an emitter was closed before the log had acknowledged everything
 ├── WrongLog              this is not, or no longer, the log that the projections were built from
 ├── WrongSchema           the rows in Postgres are kept by another version of this service
@@ -25,6 +26,10 @@ class UnreadableRecord(EventsError):
 
 class LogUnavailable(EventsError):
     """The log did not answer in time. What was being appended may still take effect."""
+
+
+class RecordRefused(LogUnavailable):
+    """The log does not take this very record: it is too large, say. To send it again is of no use."""
 
 
 class UsageNotDelivered(EventsError):

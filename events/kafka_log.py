@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError  # type: ignore[import-untyped]
+from aiokafka.errors import (  # type: ignore[import-untyped]
+    KafkaError,
+    MessageSizeTooLargeError,
+    OffsetOutOfRangeError,
+    RecordListTooLargeError,
+)
 
-from events.errors import LogUnavailable, WrongLog
+from events.errors import LogUnavailable, RecordRefused, WrongLog
 from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start, stop_producer
 from events.kafka_cluster import find
-from events.log import KeyAndValue, Position, Record
+from events.log import LOG_APPEND_TIME, KeyAndValue, Position, Record
 from events.settings import KafkaSettings
 from events.topic_differences import topic_differences
 from events.topics import Topic
@@ -57,7 +63,7 @@ class KafkaEventLog:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Position:
         """See `EventLog.append`. The log's own deadline is `timeout_seconds`."""
-        with log_unavailable(f"{topic}: not acknowledged"):
+        with log_unavailable(f"{topic}: not acknowledged"), _refusals(topic):
             async with asyncio.timeout(self._timeout_seconds):
                 producer = await self._running_producer()
                 delivery = await producer.send(topic, value, key, headers=list(headers))
@@ -247,7 +253,17 @@ class KafkaLogReader:
 def _position(topic: str, stored: Any) -> Position:
     if stored is None:
         raise LogUnavailable(f"{topic}: closed before it was acknowledged")
-    return Position(topic, stored.partition, stored.offset)
+    appended_at_ms = stored.timestamp if stored.timestamp_type == LOG_APPEND_TIME else None
+    return Position(topic, stored.partition, stored.offset, appended_at_ms)
+
+
+@contextmanager
+def _refusals(topic: str) -> Iterator[None]:
+    """Tell a record that is too large, for the producer or for the broker, as `RecordRefused`."""
+    try:
+        yield
+    except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+        raise RecordRefused(f"{topic} does not take the record: {error}") from error
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 #: A record's `timestamp_type` where the broker dated it; 0 where its writer did.
@@ -34,11 +34,12 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record stands."""
+    """Where a record stands. `appended_at_ms`: when its broker took it, where the topic keeps that."""
 
     topic: str
     partition: int
     offset: int
+    appended_at_ms: int | None = field(default=None, compare=False)
 
 
 KeyAndValue = tuple[bytes | None, bytes | None]

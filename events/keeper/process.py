@@ -57,13 +57,17 @@ Probe = Callable[[AsyncConnection[Any]], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a service keeps. `topics` are those that the schema is filled from; `works` run beside."""
+    """What a service keeps. `topics` are those that the schema is filled from; `works` run beside.
+
+    `checks` adds to what /ready says: what has to go on, and whether it does.
+    """
 
     schema: Schema
     topics: Sequence[Topic]
     projections: Sequence[Projection]
     works: Sequence[Work]
     probe: Probe
+    checks: Callable[[], Mapping[str, bool]] = dict
 
 
 class Keeper(WatchedProcess):
@@ -136,6 +140,7 @@ class Keeper(WatchedProcess):
             "database": await self._answers.get(),
             "kafka": silence_seconds < KAFKA_SILENCE_SECONDS,
             "log": self._watch.ours.is_set(),
+            **self._kept.checks(),
         }
 
     async def _metrics_text(self) -> bytes:

@@ -21,6 +21,7 @@ LIBRARIES: dict[str, list[str]] = {
     "aiokafka": ["events/kafka_*.py", "events/topic_admin.py", "events/group_member.py"],
     "aiokafka.partitioner": ["events/memory_log.py"],
     "psycopg": [
+        "events/batch_size.py",
         "events/projection.py",
         "events/claims.py",
         "events/database_url.py",
@@ -36,6 +37,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/projector/usage_days.py",
         "services/projector/published.py",
         "services/projector/hourly.py",
+        "services/projector/progress.py",
         "services/projector/rate_windows_process.py",
         "services/projector/rate_windows_rows.py",
         "services/billing/accounts.py",
@@ -54,6 +56,7 @@ LIBRARIES: dict[str, list[str]] = {
         "events/keeper/process.py",
         "services/api/read_models.py",
         "services/projector/hourly.py",
+        "services/projector/progress.py",
     ],
     "fastapi": [
         "services/*/app.py",
