@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -18,13 +18,13 @@ from events.log_reading import read_through
 from events.queries import load_queries
 from events.settings import KafkaSettings
 from events.topics import Topics
-from events.totals import Statement, hour_text
+from events.totals import Revisions, Statement, StatementRevisions, hour_text
 from services.billing.accounts import Account, account_of
 from services.billing.arithmetic import mistakes
 from services.billing.ledger import LedgerRow, ledger_row
 from services.billing.months import month_text
-from services.billing.reading import read_created, read_statement, read_totals
-from services.billing.statements import Place, Row, line_rows, named_rows, statement_row
+from services.billing.reading import parse_month, read_created, read_progress, read_statement, read_totals
+from services.billing.statements import Place, Row, line_rows, named_rows, revision_rows, statement_row
 
 _QUERIES = load_queries("services.billing")
 
@@ -32,6 +32,8 @@ _QUERIES = load_queries("services.billing")
 Progress = Callable[[int, int], None]
 Fold = Callable[[Record, bool], None]
 Hour = tuple[str, datetime]
+#: Lineage, month, digest and number.
+PartPlace = tuple[str, date, str, int]
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
@@ -45,6 +47,8 @@ class _Picture:
     accounts: dict[str, Account] = field(default_factory=dict)
     statements: dict[Place, Row] = field(default_factory=dict)
     lines: dict[tuple[str, date, int], Row] = field(default_factory=dict)
+    parts: dict[PartPlace, Revisions] = field(default_factory=dict)
+    watermark: datetime | None = None
 
 
 async def verify(
@@ -66,6 +70,7 @@ async def verify(
         (topics.hourly_usage, log.fold_totals),
         (topics.lifecycle, log.fold_account),
         (topics.statements, log.fold_statement),
+        (topics.usage_progress, log.fold_progress),
     ):
         ours = {at: positions.get((topic.name, at), 0) for at in range(topic.partitions)}
         async with KafkaLogReader(kafka, topic) as reader:
@@ -78,6 +83,7 @@ async def verify(
             await _read(reader, ends, ours, fold)
         passed += sum(ours.values())
         on_progress(passed, total)
+    log.name_parts()
     differences += _differences(log.picture, found, log.later)
     differences += mistakes(list(log.statements.values()), found.accounts, found.hours.values(), found.named)
     return differences
@@ -106,8 +112,20 @@ class _Log:
         if created is not None:
             self.picture.accounts.setdefault(created.data.lineage_id, account_of(created))
 
+    def fold_progress(self, record: Record, is_passed: bool) -> None:
+        # Passed or not: it stays true, and compaction leaves no more than the newest.
+        announced = [self.picture.watermark, read_progress(record)]
+        self.picture.watermark = max((until for until in announced if until is not None), default=None)
+
     def fold_statement(self, record: Record, is_passed: bool) -> None:
-        statement = read_statement(record).data
+        event = read_statement(record)
+        if isinstance(event, StatementRevisions):
+            part = event.data
+            if is_passed:
+                at = (part.lineage_id, parse_month(part.month), part.digest, part.part)
+                self.picture.parts.setdefault(at, part.revisions)
+            return
+        statement = event.data
         row = statement_row(record, statement)
         place = (row[0], row[1])
         if not is_passed or place in self.statements:
@@ -116,7 +134,17 @@ class _Log:
         self.picture.statements[place] = row
         for line in line_rows(statement):
             self.picture.lines[line[0], line[1], line[2]] = line
-        for key_id, hour, _, revision in named_rows(statement):
+        self._name(named_rows(statement))
+
+    def name_parts(self) -> None:
+        """What further parts name, once all are read: those of statements, by their digest."""
+        for (lineage_id, month, digest, _), revisions in self.picture.parts.items():
+            statement = self.statements.get((lineage_id, month))
+            if statement is not None and statement.digest == digest:
+                self._name(revision_rows(lineage_id, revisions))
+
+    def _name(self, rows: Iterable[tuple[str, datetime, str, int]]) -> None:
+        for key_id, hour, _, revision in rows:
             self.picture.named[key_id, hour] = max(revision, self.picture.named.get((key_id, hour), 0))
 
 
@@ -131,6 +159,10 @@ def _differences(log: _Picture, found: _Picture, later: Set[Hour]) -> Iterator[s
         yield f"statement {place[0]}/{month_text(place[1])} {what}"
     for line, what in _differing(log.lines, found.lines):
         yield f"line {line[2]} of statement {line[0]}/{month_text(line[1])} {what}"
+    for part, what in _differing(log.parts, found.parts):
+        yield f"part {part[3]} of statement {part[0]}/{month_text(part[1])} {what}"
+    if found.watermark is not None and (log.watermark is None or log.watermark < found.watermark):
+        yield "the watermark is later than what usage.progress has announced"
     for at, what in _differing(log.named, found.named):
         yield f"the revision that was billed of key {at[0]} at {hour_text(at[1])} {what}"
 
@@ -174,6 +206,8 @@ async def _in_postgres(database_url: str) -> tuple[_Picture, Mapping[tuple[str, 
             picture.accounts = {row[0]: Account(*row) for row in await _rows(connection, "all_accounts")}
             picture.statements = {row[:2]: row for row in await _rows(connection, "all_statements")}
             picture.lines = {row[:3]: row for row in await _rows(connection, "all_lines")}
+            picture.parts = {row[:4]: row[4] for row in await _rows(connection, "all_parts")}
+            ((picture.watermark,),) = await _rows(connection, "watermark")
             positions = {row[:2]: row[2] for row in await _rows(connection, "positions")}
     return picture, positions
 

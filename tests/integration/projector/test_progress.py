@@ -99,9 +99,8 @@ async def test_a_schema_made_anew_has_to_publish_its_own_rows_first(world: World
 
 
 def _insert(table: str, key_id: str) -> str:
-    return (
-        f"INSERT INTO projector.{table} (key_id, hour, revision) VALUES ('{key_id}', '2026-03-01T10:00Z', 1)"
-    )
+    values = f"('{key_id}', '2026-03-01T10:00Z', 1)"
+    return f"INSERT INTO projector.{table} (key_id, hour, revision) VALUES {values}"
 
 
 async def _make_schema(world: World) -> None:
