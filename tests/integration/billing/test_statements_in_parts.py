@@ -40,7 +40,16 @@ async def test_killed_between_two_parts_it_is_sent_again_unchanged_and_a_rebuild
 ) -> None:
     created, other = (a_key_created(monthly_prediction_limit=5) for _ in range(2))
     hours = [
-        an_hour(key_id, JANUARY + timedelta(days=day), hour=hour, lineage_id=created.subject)
+        an_hour(
+            key_id,
+            JANUARY + timedelta(days=day),
+            hour=hour,
+            lineage_id=created.subject,
+            requests=REQUESTS,
+            predictions=0,
+            compute_us=0,
+            response_time_us=0,
+        )
         for key_id in (created.subject, *(fresh_id() for _ in range(KEYS - 1)))
         for day, hour in itertools.product(range(31), range(24))
     ]
