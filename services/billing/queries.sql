@@ -33,7 +33,7 @@ ON CONFLICT DO NOTHING;
 -- name: lock_statements
 -- Who reads a part of these statements, and who reads another one, come one after the other.
 SELECT pg_advisory_xact_lock(hashtextextended('hokusai-auth statement ' || place, 0))
-FROM unnest(%(places)s::text[]) AS place ORDER BY place;
+FROM (SELECT place FROM unnest(%(places)s::text[]) AS place ORDER BY place) AS in_order;
 
 -- name: write_statements
 -- Statements, but for those of months that have one. Returns which are new.

@@ -24,6 +24,8 @@ NAMED_AT_ONCE = 20_000
 #: Whose statement it is, and for which month.
 Place = tuple[str, date]
 Row = tuple[Any, ...]
+#: Key, hour, lineage and revision.
+NamedRow = tuple[str, datetime, str, int]
 
 
 class StatementsProjection:
@@ -54,10 +56,11 @@ class StatementsProjection:
         ours = await _write(connection, "write_statements", (row for row, _ in first.values()))
         new = [first[str(lineage_id), month][1] for lineage_id, month in ours]
         await _write(connection, "write_lines", (row for one in new for row in line_rows(one)))
-        await _write_named(connection, (row for one in new for row in named_rows(one)))
         for part in parts:
             await connection.execute(_QUERIES["write_part"], part_row(part))
-        await _apply_parts(connection, several)
+        named = [row for one in new for row in named_rows(one)]
+        named += await _apply_parts(connection, several)
+        await _write_named(connection, named)
         return ()
 
 
@@ -68,17 +71,20 @@ async def _lock(connection: AsyncConnection[Any], places: Set[Place]) -> None:
         await connection.execute(_QUERIES["lock_statements"], {"places": texts})
 
 
-async def _apply_parts(connection: AsyncConnection[Any], places: Set[Place]) -> None:
-    """Name what further parts tell of the statements that are known, one part at a time."""
+async def _apply_parts(connection: AsyncConnection[Any], places: Set[Place]) -> list[NamedRow]:
+    """What further parts tell of the statements that are known; each part is asked for once."""
     if not places:
-        return
+        return []
+    rows: list[NamedRow] = []
     lineage_ids, months = map(list, zip(*sorted(places), strict=True))
     named = {"lineage_ids": lineage_ids, "months": months}
     while row := await (await connection.execute(_QUERIES["apply_part"], named)).fetchone():
-        await _write_named(connection, revision_rows(*row))
+        rows += revision_rows(*row)
+    return rows
 
 
-async def _write_named(connection: AsyncConnection[Any], rows: Iterable[Row]) -> None:
+async def _write_named(connection: AsyncConnection[Any], rows: Iterable[NamedRow]) -> None:
+    """In the order of the table, so that transactions that meet wait for each other in one direction only."""
     ordered = sorted(rows, key=lambda row: row[:2])
     for first in range(0, len(ordered), NAMED_AT_ONCE):
         await _write(connection, "write_named", ordered[first : first + NAMED_AT_ONCE])
@@ -127,12 +133,12 @@ def line_rows(statement: Statement) -> list[Row]:
     ]
 
 
-def named_rows(statement: Statement) -> list[tuple[str, datetime, str, int]]:
-    """Key, hour, lineage and revision of what the statement was computed from, further parts aside."""
+def named_rows(statement: Statement) -> list[NamedRow]:
+    """What the statement was computed from, further parts aside."""
     return revision_rows(statement.lineage_id, statement.revisions)
 
 
-def revision_rows(lineage_id: str, revisions: Revisions) -> list[tuple[str, datetime, str, int]]:
+def revision_rows(lineage_id: str, revisions: Revisions) -> list[NamedRow]:
     return [
         (key_id, parse_hour(hour), lineage_id, revision)
         for key_id, hours in revisions.items()

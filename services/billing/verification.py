@@ -24,7 +24,15 @@ from services.billing.arithmetic import mistakes
 from services.billing.ledger import LedgerRow, ledger_row
 from services.billing.months import month_text
 from services.billing.reading import parse_month, read_created, read_progress, read_statement, read_totals
-from services.billing.statements import Place, Row, line_rows, named_rows, revision_rows, statement_row
+from services.billing.statements import (
+    NamedRow,
+    Place,
+    Row,
+    line_rows,
+    named_rows,
+    revision_rows,
+    statement_row,
+)
 
 _QUERIES = load_queries("services.billing")
 
@@ -143,7 +151,7 @@ class _Log:
             if statement is not None and statement.digest == digest:
                 self._name(revision_rows(lineage_id, revisions))
 
-    def _name(self, rows: Iterable[tuple[str, datetime, str, int]]) -> None:
+    def _name(self, rows: Iterable[NamedRow]) -> None:
         for key_id, hour, _, revision in rows:
             self.picture.named[key_id, hour] = max(revision, self.picture.named.get((key_id, hour), 0))
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pytest
 
 from events.clock import Clock
 from events.codec import decode_total
+from events.kafka_clients import administration
 from events.kafka_cluster import partition_ends
 from events.kafka_log import KafkaEventLog
 from events.keeper.database import connect, new_pool
 from events.keeper.process import Opened
 from events.keeper.schema import prepare_schema
+from events.queries import load_queries
 from events.topics import LogSettings
 from events.usage_progress import UsagePublished
 from services.projector.hourly import HourlyPublisher
@@ -109,8 +113,13 @@ async def _make_schema(world: World) -> None:
 
 
 @asynccontextmanager
-async def _opened(world: World) -> AsyncIterator[Opened]:
-    async with new_pool(world.database_url, "projector") as pool, KafkaEventLog(world.kafka) as log:
+async def _opened(world: World, statement_seconds: int | None = None) -> AsyncIterator[Opened]:
+    url = world.database_url
+    async with new_pool(url, "projector") as pool, KafkaEventLog(world.kafka) as log:
+        if statement_seconds is not None:
+            kwargs: Any = pool.kwargs
+            kwargs["options"] += f" -c statement_timeout={statement_seconds}s"
+            await pool.drain()
         yield Opened(pool, log)
 
 
@@ -139,3 +148,67 @@ async def _announced(world: World) -> list[datetime]:
         if record.value is not None
     ]
     return [event.data.complete_until for event in events if isinstance(event, UsagePublished)]
+
+
+async def test_publishing_goes_on_with_fewer_rows_where_a_query_meets_its_time_limit(world: World) -> None:
+    """A trigger makes each row that is taken slow, as a large table would."""
+    key = a_key_created()
+    await world.append([key])
+    hours = [datetime(2026, 11, day, hour, tzinfo=UTC) for day in (25, 26) for hour in range(24)]
+    async with world.runner(), world.runner(PublishedProjection(world.topics)):
+        await eventually(partial(_is_known, world), "the key")
+        for hour in hours:
+            await world.execute(
+                "INSERT INTO projector.usage_hour VALUES "
+                f"('{key.subject}', '{hour.isoformat()}', '{key.subject}', 1, 0, 1, 1, 1)"
+            )
+        await world.execute(
+            "INSERT INTO projector.usage_unpublished (key_id, hour, revision) "
+            "SELECT key_id, hour, 1 FROM projector.usage_hour"
+        )
+        await world.execute(
+            "CREATE FUNCTION projector.slowly() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END'"
+        )
+        await world.execute(
+            "CREATE TRIGGER slowly BEFORE UPDATE ON projector.usage_unpublished "
+            "FOR EACH ROW EXECUTE FUNCTION projector.slowly()"
+        )
+        settings = _settings(world)
+        async with _opened(world, statement_seconds=1) as opened:
+            publisher = HourlyPublisher(settings, Clock(), world.metrics)
+            publishing = asyncio.create_task(publisher.work(opened))
+            await eventually(partial(_waiting, world, 0), "every row to be published", 60)
+            publishing.cancel()
+    assert len(await world.hourly_totals()) == len(hours)
+    assert not publisher.is_stalled
+    labels = {"work": "publishing"}
+    assert world.metrics.registry.get_sample_value("projector_query_timeouts_total", labels)
+
+
+async def _is_known(world: World) -> bool:
+    return int(await world.value("SELECT count(*) FROM projector.key")) == 1
+
+
+async def test_the_next_rows_to_send_are_found_by_an_index_however_many_wait(world: World) -> None:
+    await _make_schema(world)
+    await world.execute(
+        "INSERT INTO projector.usage_unpublished (key_id, hour, revision) "
+        "SELECT gen_random_uuid(), '2026-03-01T10:00Z', 1 FROM generate_series(1, 50000)"
+    )
+    await world.execute("ANALYZE projector.usage_unpublished")
+    query = load_queries("services.projector", "hourly.sql")["hold_unpublished"] % {"rows": 500}
+    plan = json.dumps(await world.value(f"EXPLAIN (FORMAT JSON) {query}"))
+    assert "usage_unpublished_turn" in plan
+    assert '"Sort"' not in plan
+
+
+async def test_beside_a_log_that_is_older_than_the_topic_everything_else_goes_on(world: World) -> None:
+    key = a_key_created()
+    async with administration(world.kafka) as admin:
+        await admin.delete_topics([world.topics.usage_progress.name])
+    projector = world.projector()
+    await world.append([key])
+    await world.append_usage([some_usage(key_id=key.subject, time=datetime.now(UTC))])
+    await world.uses_settled(1)
+    assert projector.is_running
