@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -12,6 +13,7 @@ from psycopg import AsyncConnection
 from events.clock import Clock
 from events.kafka_cluster import end_offsets
 from events.keeper.process import Keeper, Kept, Opened, Work
+from events.log import EventLog
 from events.projection import OUTAGES
 from events.queries import load_queries
 from events.usage_progress import broker_time
@@ -31,16 +33,24 @@ from services.billing.watermark import Watermark
 
 _QUERIES = load_queries("services.billing")
 
+#: Of a log and a topic in its broker's time.
+AskBroker = Callable[[EventLog, str], Awaitable[datetime]]
 OpenBooks = Callable[[str], AbstractAsyncContextManager[Books]]
 
 
-async def run(settings: BillingSettings, stopping: asyncio.Event, clock: Clock | None = None) -> None:
+async def run(
+    settings: BillingSettings,
+    stopping: asyncio.Event,
+    clock: Clock | None = None,
+    ask_broker: AskBroker = broker_time,
+) -> None:
     """Keep the schema `billing` and close months until `stopping` is set.
 
-    `clock` decides what is due; by default this machine's. Raises `SettingsError` or `WrongLog`.
+    `clock`, by default this machine's, and `ask_broker` decide what is due. Raises `SettingsError` or
+    `WrongLog`.
     """
     metrics = BillingMetrics()
-    closing = ClosingOfMonths(settings, metrics, clock or Clock(follows_steps=False))
+    closing = ClosingOfMonths(settings, metrics, clock or Clock(follows_steps=False), ask_broker=ask_broker)
     kept = books_of(settings, metrics, closing.work, closing.is_going_on)
     await Keeper(settings, kept, metrics).run(stopping)
 
@@ -80,11 +90,13 @@ class ClosingOfMonths:
         metrics: BillingMetrics,
         clock: Clock,
         open_books: OpenBooks = open_books,
+        ask_broker: AskBroker = broker_time,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._open_books = open_books
+        self._ask_broker = ask_broker
         self._closing: Closing | None = None
 
     def is_going_on(self) -> bool:
@@ -108,7 +120,7 @@ class ClosingOfMonths:
         topics = [settings.hourly_usage, settings.lifecycle, settings.statements]
         watermark = Watermark(
             ends=lambda: end_offsets(settings, topics),
-            broker_time=lambda: broker_time(opened.log, settings.usage_progress.name),
+            broker_time=lambda: self._ask_broker(opened.log, settings.usage_progress.name),
         )
         delivery = Delivery(opened.log, settings.statements.name, self._clock, self._metrics)
         return Closing(delivery, watermark, self._clock, self._metrics)

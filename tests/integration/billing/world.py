@@ -17,7 +17,7 @@ from events.kafka_cluster import end_offsets
 from events.kafka_log import KafkaEventLog
 from events.keeper.database import connect
 from events.keys import KeyEvent
-from events.log import Record
+from events.log import EventLog, Record
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
 from events.totals import HourlyUsage, Statement, StatementClosed, StatementRevisions
@@ -60,7 +60,7 @@ class World:
 
     @asynccontextmanager
     async def billing(self, time: ManualTime, *, announced: bool = True) -> AsyncIterator[asyncio.Task[None]]:
-        """Billing, run by this very process; stopped as SIGTERM would.
+        """Billing, run by this very process, where host and broker have that time; stopped as SIGTERM would.
 
         `announced`: all use that the test tells, it tells as published.
         """
@@ -68,7 +68,12 @@ class World:
             await self.announce()
         settings = BillingSettings.from_environment(self.environment())
         stopping = asyncio.Event()
-        running = asyncio.create_task(run(settings, stopping, time.clock()))
+        clock = time.clock()
+
+        async def broker(log: EventLog, topic: str) -> datetime:
+            return clock.now()
+
+        running = asyncio.create_task(run(settings, stopping, clock, broker))
         try:
             await eventually(self._is_made, "the schema")
             yield running

@@ -11,13 +11,15 @@ from functools import partial
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from events.clock import Clock
 from events.codec import decode_total
 from events.kafka_clients import administration
 from events.kafka_cluster import partition_ends
 from events.kafka_log import KafkaEventLog
-from events.keeper.database import connect, new_pool
+from events.keeper.database import connect
 from events.keeper.process import Opened
 from events.keeper.schema import prepare_schema
 from events.queries import load_queries
@@ -113,13 +115,13 @@ async def _make_schema(world: World) -> None:
 
 
 @asynccontextmanager
-async def _opened(world: World, statement_seconds: int | None = None) -> AsyncIterator[Opened]:
-    url = world.database_url
-    async with new_pool(url, "projector") as pool, KafkaEventLog(world.kafka) as log:
-        if statement_seconds is not None:
-            kwargs: Any = pool.kwargs
-            kwargs["options"] += f" -c statement_timeout={statement_seconds}s"
-            await pool.drain()
+async def _opened(world: World, statement_seconds: int = 10) -> AsyncIterator[Opened]:
+    kwargs = {
+        "autocommit": True,
+        "options": f"-c search_path=projector -c timezone=UTC -c statement_timeout={statement_seconds}s",
+    }
+    pool = AsyncConnectionPool[AsyncConnection[Any]](world.database_url, kwargs=kwargs, open=False)
+    async with pool, KafkaEventLog(world.kafka) as log:
         yield Opened(pool, log)
 
 
