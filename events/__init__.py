@@ -49,12 +49,15 @@ from events.topics import Topic, Topics
 from events.totals import (
     HourlyTotals,
     HourlyUsage,
+    RevisionsPart,
     Statement,
     StatementClosed,
     StatementLine,
+    StatementRevisions,
     WindowCount,
 )
 from events.usage import KeyUsed, Usage
+from events.usage_progress import PublishedUsage, UsagePublished
 
 __all__ = [
     "Applied",
@@ -85,13 +88,16 @@ __all__ = [
     "Outcome",
     "Parked",
     "Position",
+    "PublishedUsage",
     "Record",
+    "RevisionsPart",
     "Revocation",
     "Rotation",
     "SettingsError",
     "Statement",
     "StatementClosed",
     "StatementLine",
+    "StatementRevisions",
     "Topic",
     "TopicMismatch",
     "Topics",
@@ -101,6 +107,7 @@ __all__ = [
     "Usage",
     "UsageEmitter",
     "UsageNotDelivered",
+    "UsagePublished",
     "WindowCount",
     "WrongLog",
     "apply",

@@ -69,9 +69,19 @@ CHANNELS = (
         "hourly_totals.py",
     ),
     Channel(
+        "usage_progress",
+        "Up to when uses are in usage.hourly: every use that was appended to keys.usage before "
+        "`complete_until` is. The highest one counts; ignore records without a value, which only ask "
+        "the broker for the time.",
+        ("UsagePublished",),
+        {"followUsageProgress": "receive"},
+    ),
+    Channel(
         "statements",
-        "Closed months. The first record of a (lineage_id, month) is the statement; ignore later ones.",
-        ("StatementClosed",),
+        "Closed months. The first StatementClosed of a (lineage_id, month) is the statement; ignore later "
+        "ones. Its amounts and lines are always whole. Where its `revisions` are more than a record takes, "
+        "it has `parts` and `digest`; StatementRevisions of that digest, appended before it, have the rest.",
+        ("StatementClosed", "StatementRevisions"),
         {"followStatements": "receive"},
     ),
 )

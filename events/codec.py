@@ -12,11 +12,12 @@ from events.errors import UnreadableRecord
 from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
 from events.log import appended_at
 from events.peppers import PepperConfigured
-from events.totals import HourlyUsage, StatementClosed, WindowCount
+from events.totals import HourlyUsage, StatementClosed, StatementRevisions, WindowCount
 from events.usage import KeyUsed
+from events.usage_progress import UsagePublished
 
 Event = KeyEvent | KeyUsed
-Total = HourlyUsage | WindowCount | StatementClosed | PepperConfigured
+Total = HourlyUsage | UsagePublished | WindowCount | StatementClosed | StatementRevisions | PepperConfigured
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 #: From the type of an older version to the pure function that makes the next version of it.
@@ -27,7 +28,10 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
     Annotated[KeyCreated | KeyRotated | KeyRevoked | KeyUsed, Field(discriminator="type")]
 )
 _TOTAL: TypeAdapter[Total] = TypeAdapter(
-    Annotated[HourlyUsage | WindowCount | StatementClosed | PepperConfigured, Field(discriminator="type")]
+    Annotated[
+        HourlyUsage | UsagePublished | WindowCount | StatementClosed | StatementRevisions | PepperConfigured,
+        Field(discriminator="type"),
+    ]
 )
 T = TypeVar("T", Event, Total)
 

@@ -19,7 +19,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start, stop_producer
 from events.kafka_cluster import find
-from events.log import KeyAndValue, Position, Record
+from events.log import LOG_APPEND_TIME, KeyAndValue, Position, Record
 from events.settings import KafkaSettings
 from events.topic_differences import topic_differences
 from events.topics import Topic
@@ -261,7 +261,8 @@ class KafkaLogReader:
 def _position(topic: str, stored: Any) -> Position:
     if stored is None:
         raise LogUnavailable(f"{topic}: closed before it was acknowledged")
-    return Position(topic, stored.partition, stored.offset)
+    appended_at_ms = stored.timestamp if stored.timestamp_type == LOG_APPEND_TIME else None
+    return Position(topic, stored.partition, stored.offset, appended_at_ms)
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -60,11 +60,12 @@ def oversized(record: Record) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record stands."""
+    """Where a record stands. `appended_at_ms`: when its broker took it, where the topic keeps that."""
 
     topic: str
     partition: int
     offset: int
+    appended_at_ms: int | None = field(default=None, compare=False)
 
 
 KeyAndValue = tuple[bytes | None, bytes | None]

@@ -30,15 +30,15 @@ async def check_log(
 ) -> LogIdentity:
     """Return which log this is if it is ours: the known one (None: any), with nothing lost or moved.
 
-    Every topic that is not optional exists with the partitions it was born with; an event store holds each
-    record since offset 0 and keeps it for ever. Topics that the caller has `kept` rows of also keep what was
-    agreed on, and in whose time. Raises `WrongLog`, which names all that is wrong and how to repair it, and
-    `LogUnavailable`. Opens and closes connections of its own; takes some 20 ms.
+    Every topic that is not optional, or that the caller has `kept` rows of, exists with the partitions it was
+    born with; an event store holds each record since offset 0 and keeps it for ever. Topics of `kept` also
+    keep what was agreed on, and in whose time. Raises `WrongLog`, which names all that is wrong and how to
+    repair it, and `LogUnavailable`. Opens and closes connections of its own; takes some 20 ms.
     """
     with log_unavailable("the log was not checked"):
         async with asyncio.timeout(timeout_seconds):
             async with administration(kafka) as admin:
-                cluster = await describe(admin, _required(topics))
+                cluster = await describe(admin, _required(topics, kept))
             found = LogIdentity(cluster.cluster_id, topics.lifecycle.name)
             if known not in (None, found):
                 raise WrongLog(_another_log(kafka, found, known))
@@ -50,8 +50,8 @@ async def check_log(
     return found
 
 
-def _required(topics: Topics) -> list[Topic]:
-    return [topic for topic in topics.all() if not topic.is_optional]
+def _required(topics: Topics, kept: Collection[Topic]) -> list[Topic]:
+    return [topic for topic in topics.all() if topic in kept or not topic.is_optional]
 
 
 def _another_log(kafka: KafkaSettings, found: LogIdentity, known: LogIdentity) -> str:
@@ -70,7 +70,7 @@ def _another_log(kafka: KafkaSettings, found: LogIdentity, known: LogIdentity) -
 def _altered(
     kafka: KafkaSettings, topics: Topics, kept: Collection[Topic], cluster: Cluster
 ) -> Iterator[str]:
-    for topic in _required(topics):
+    for topic in _required(topics, kept):
         names = (KEPT_FOR_EVER if topic in kept else KEEP_EVERYTHING if topic.is_event_store else {}).keys()
         agreed = {name: value for name, value in topic.configuration.items() if name in names}
         found = cluster.topics.get(topic.name)

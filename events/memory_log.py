@@ -65,7 +65,8 @@ class MemoryLog:
                 )
             )
             self._appended.notify_all()
-        return Position(topic, partition, offset)
+        is_broker_time = self._timestamp_type == LOG_APPEND_TIME
+        return Position(topic, partition, offset, timestamp_ms if is_broker_time else None)
 
     async def append_all(self, topic: str, records: Sequence[KeyAndValue]) -> Sequence[Position]:
         """See `BulkLog.append_all`."""

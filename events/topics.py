@@ -104,6 +104,16 @@ class Topics(Settings):
         return self._topic("usage.hourly", "key_id + hour", {"cleanup.policy": "compact"})
 
     @property
+    def usage_progress(self) -> Topic:
+        """Up to when uses are in `usage.hourly`, in the broker's time. Rolled hourly, so it stays short."""
+        kept = {
+            "cleanup.policy": "compact",
+            "message.timestamp.type": "LogAppendTime",
+            "segment.ms": str(HOUR_MS),
+        }
+        return self._topic("usage.progress", "usage", kept, is_optional=True)
+
+    @property
     def statements(self) -> Topic:
         """Closed months; the first record of each (lineage, month) is the statement."""
         return self._topic("billing.statements", "lineage_id + month", KEEP_EVERYTHING)
@@ -117,6 +127,7 @@ class Topics(Settings):
             self.usage_dead_letters,
             self.rate_counters,
             self.hourly_usage,
+            self.usage_progress,
             self.statements,
         )
 

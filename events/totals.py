@@ -46,6 +46,13 @@ Hour = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0
 HourBegin = Annotated[UtcTime, AfterValidator(_begins_an_hour)]
 Sum = Annotated[int, Field(ge=0, le=LARGEST_SUM)]
 Difference = Annotated[int, Field(ge=-LARGEST_SUM, le=LARGEST_SUM)]
+#: For each key and hour the revision of its totals.
+Revisions = dict[KeyId, dict[Hour, Positive]]
+Digest = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of all revisions, the same for every part")
+]
+#: The first part is the statement itself.
+PartNumber = Annotated[int, Field(ge=2, le=10_000)]
 #: In JSON a text, never a number: a reader's float would round it.
 Exact = Annotated[
     Decimal,
@@ -130,7 +137,9 @@ class StatementLine(Fact):
 class Statement(Fact):
     """One lineage's closed month. The first line is the month's own use; adjustments follow by month.
 
-    `revisions` names, for each key and hour that a line was computed from, the revision of its totals.
+    `revisions` names, for each key and hour that a line was computed from, the revision of its totals. Where
+    they are more than a record takes, this is the first of `parts`: the others are `StatementRevisions` with
+    the same `digest`, which is of all `revisions` together.
     """
 
     lineage_id: KeyId
@@ -140,7 +149,15 @@ class Statement(Fact):
     monthly_prediction_limit: Count | None = None
     lines: Annotated[tuple[StatementLine, ...], Field(min_length=1)]
     total: Exact
-    revisions: dict[KeyId, dict[Hour, Positive]]
+    revisions: Revisions
+    parts: PartNumber | None = None
+    digest: Digest | None = None
+
+    @model_validator(mode="after")
+    def _names_its_parts(self) -> Self:
+        if (self.parts is None) != (self.digest is None):
+            raise ValueError("a statement has both parts and digest, or neither")
+        return self
 
 
 class StatementClosed(CloudEvent):
@@ -157,6 +174,38 @@ class StatementClosed(CloudEvent):
             raise ValueError("subject and lineage_id of a statement must be equal")
         if self.partitionkey != f"{self.data.lineage_id}/{self.data.month}":
             raise ValueError("partitionkey of a statement must be lineage_id/month")
+        return self
+
+
+class RevisionsPart(Fact):
+    """More `revisions` of the statement of a lineage's month that has the same `digest`."""
+
+    lineage_id: KeyId
+    month: Month
+    digest: Digest
+    part: PartNumber
+    parts: PartNumber
+    revisions: Revisions
+
+
+class StatementRevisions(CloudEvent):
+    """A record of `billing.statements`: a further part of a statement, appended before its `StatementClosed`.
+
+    It counts only with the statement of its lineage and month, and only where both have one digest.
+    """
+
+    type: Literal["hokusai.auth.StatementRevisions.v1"] = "hokusai.auth.StatementRevisions.v1"
+    subject: Annotated[KeyId, Field(description="lineage_id")]
+    partitionkey: Annotated[Text, Field(description="lineage_id/month/part")]
+    data: RevisionsPart
+
+    @model_validator(mode="after")
+    def _names_one_part(self) -> Self:
+        part = self.data
+        if self.subject != part.lineage_id or part.part > part.parts:
+            raise ValueError("subject and lineage_id must be equal, and part one of parts")
+        if self.partitionkey != f"{part.lineage_id}/{part.month}/{part.part}":
+            raise ValueError("partitionkey of a part must be lineage_id/month/part")
         return self
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from events.codec import encode
+from events.topics import Topics
 from events.totals import HourlyTotals, HourlyUsage, StatementClosed, hour_text
 from services.billing.accounts import Account
 from services.billing.drafting import LineageBooks, draft
@@ -14,6 +15,7 @@ from services.billing.months import month_of
 from services.billing.rating import Charge, Use
 from tests.builders import StoredRecord, fresh_id
 
+TOPICS = Topics.from_environment({})
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 
 

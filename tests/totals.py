@@ -10,12 +10,15 @@ from events.envelope import Fact
 from events.totals import (
     HourlyTotals,
     HourlyUsage,
+    RevisionsPart,
     Statement,
     StatementClosed,
     StatementLine,
+    StatementRevisions,
     WindowCount,
     hour_text,
 )
+from events.usage_progress import RECORD_KEY, PublishedUsage, UsagePublished
 from tests.builders import fresh_id
 
 HOUR = datetime(2026, 1, 31, 23, tzinfo=UTC)
@@ -66,6 +69,27 @@ def a_statement_closed(**overrides: Any) -> StatementClosed:
     fixed = {"id": name, "source": "hokusai-auth/billing", "subject": lineage_id, "partitionkey": name}
     times = {"time": datetime(2026, 2, 3, tzinfo=UTC)}
     return StatementClosed(**{**fixed, **times, **envelope}, data=Statement(**{**closed, **data}))
+
+
+def some_statement_revisions(**overrides: Any) -> StatementRevisions:
+    """The second part of a lineage's January."""
+    data, envelope = _split(RevisionsPart, overrides)
+    lineage_id, month = data.setdefault("lineage_id", fresh_id()), data.setdefault("month", "2026-01")
+    name = f"{lineage_id}/{month}/{data.setdefault('part', 2)}"
+    rest = {"digest": "0123456789abcdef" * 4, "parts": 2, "revisions": {lineage_id: {"2026-01-31T22": 5}}}
+    fixed = {"id": name, "source": "hokusai-auth/billing", "subject": lineage_id, "partitionkey": name}
+    times = {"time": datetime(2026, 2, 3, tzinfo=UTC)}
+    return StatementRevisions(**{**fixed, **times, **envelope}, data=RevisionsPart(**{**rest, **data}))
+
+
+def some_published_usage(complete_until: datetime = datetime(2100, 1, 1, tzinfo=UTC)) -> UsagePublished:
+    """What the projector announces: all that was appended before then is in usage.hourly."""
+    return UsagePublished(
+        source="hokusai-auth/projector",
+        subject=RECORD_KEY,
+        partitionkey=RECORD_KEY,
+        data=PublishedUsage(complete_until=complete_until),
+    )
 
 
 def a_statement_line(**overrides: Any) -> StatementLine:

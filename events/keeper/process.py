@@ -58,13 +58,17 @@ Probe = Callable[[AsyncConnection[Any]], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a service keeps. `topics` are those that the schema is filled from; `works` run beside."""
+    """What a service keeps. `topics` are those that the schema is filled from; `works` run beside.
+
+    `checks` adds to what /ready says: what has to go on, and whether it does.
+    """
 
     schema: Schema
     topics: Sequence[Topic]
     projections: Sequence[Projection]
     works: Sequence[Work]
     probe: Probe
+    checks: Callable[[], Mapping[str, bool]] = dict
 
 
 class Keeper(WatchedProcess):
@@ -140,6 +144,7 @@ class Keeper(WatchedProcess):
             "log": self._watch.ours.is_set(),
             "progress": not any(runner.standing.is_stuck for runner in self._runners),
             "transactions": not any(runner.standing.is_held_up for runner in self._runners),
+            **self._kept.checks(),
         }
 
     async def _metrics_text(self) -> bytes:

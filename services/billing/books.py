@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 from psycopg import AsyncConnection, IsolationLevel
 
@@ -14,11 +15,13 @@ from events.keeper.database import connect
 from events.queries import load_queries
 from services.billing.accounts import Account
 from services.billing.drafting import Due, LineageBooks
-from services.billing.months import end_of
-from services.billing.ports import Closed, Ends, Outgoing
+from services.billing.ports import Closed, Ends, Outgoing, Unnamed
 from services.billing.rating import Charge, Use
 
 _QUERIES = load_queries("services.billing")
+
+#: Before all others.
+_BEGINNING = Closed(date.min, str(UUID(int=0)))
 
 
 class PostgresBooks:
@@ -32,11 +35,22 @@ class PostgresBooks:
         ((is_ours,),) = await self._rows("lock_closing")
         return bool(is_ours)
 
-    async def due(self, before: datetime) -> tuple[Sequence[Due], Sequence[str]]:
+    async def due(self, before: date, after: Closed | None, limit: int) -> Sequence[Unnamed]:
         """See `Books.due`."""
-        rows = await self._rows("due", before=before)
-        known = [Due(lineage_id, *months) for lineage_id, is_known, *months in rows if is_known]
-        return known, [lineage_id for lineage_id, is_known, *_ in rows if not is_known]
+        rows = await self._rows("due", before=before, rows=limit, **(after or _BEGINNING)._asdict())
+        return [
+            Unnamed(Closed(month, lineage_id), is_known, is_waiting, hours or 0, Due(lineage_id, *months))
+            for month, lineage_id, is_known, is_waiting, hours, *months in rows
+        ]
+
+    async def announced_until(self) -> datetime | None:
+        """See `Books.announced_until`."""
+        ((until,),) = await self._rows("announced_until")
+        return until.astimezone(UTC) if until is not None else None
+
+    async def complete(self, until: datetime) -> None:
+        """See `Books.complete`."""
+        await self._connection.execute(_QUERIES["complete"], {"until": until})
 
     async def have_passed(self, ends: Ends) -> bool:
         """See `Books.have_passed`."""
@@ -52,7 +66,7 @@ class PostgresBooks:
     async def open(self, closed: Sequence[Closed]) -> Sequence[tuple[Closed, LineageBooks]]:
         """See `Books.open`."""
         lineage_ids = [one.lineage_id for one in closed]
-        named = {"lineage_ids": lineage_ids, "befores": [end_of(one.month) for one in closed]}
+        named = {"lineage_ids": lineage_ids, "months": [one.month for one in closed]}
         use: defaultdict[str, dict[date, Use]] = defaultdict(dict)
         for lineage_id, month, *sums in await self._rows("use_of", **named):
             use[lineage_id][month] = Use(*map(int, sums))
@@ -77,19 +91,20 @@ class PostgresBooks:
             await cursor.executemany(
                 _QUERIES["write_outgoing"],
                 [
-                    {"lineage_id": closed.lineage_id, "month": closed.month, "value": value}
-                    for closed, value in statements
+                    {"lineage_id": closed.lineage_id, "month": closed.month, "part": part, "value": value}
+                    for closed, value, part in statements
                 ],
             )
 
-    async def outgoing(self, limit: int) -> Sequence[Outgoing]:
+    async def outgoing(self, after: Outgoing | None, limit: int) -> Sequence[Outgoing]:
         """See `Books.outgoing`."""
-        rows = await self._rows("outgoing", limit=limit)
-        return [Outgoing(Closed(month, lineage_id), value) for lineage_id, month, value in rows]
+        place = after.closed._asdict() if after else {"lineage_id": None, "month": None}
+        rows = await self._rows("outgoing", rows=limit, part=after and after.part, **place)
+        return [Outgoing(Closed(month, lineage_id), value, part) for lineage_id, month, part, value in rows]
 
     async def forget_read_back(self) -> int:
         """See `Books.forget_read_back`."""
-        return len(await self._rows("settle_outgoing"))
+        return len(set(await self._rows("settle_outgoing")))
 
     async def _rows(self, query: str, **parameters: object) -> list[Any]:
         return await (await self._connection.execute(_QUERIES[query], parameters)).fetchall()

@@ -1,33 +1,35 @@
 """A due month: ledger -> rating -> statement -> billing.statements. One statement each, whatever dies when.
 
-One process at a time, under a lock. The bytes of a statement are settled in Postgres before they are sent,
-and sent again unchanged until they are read back from the log: a crash between any two steps repeats one.
+One process at a time, under a lock. A month is closed once the ledger has all that was appended to
+`keys.usage` up to a moment at which it was due already, by the broker's time: see `Watermark`. The bytes of a
+statement are settled in Postgres before they are sent, and sent again unchanged until they are read back from
+the log: a crash between any two steps repeats one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from datetime import date
+from functools import partial
 
+from psycopg.errors import QueryCanceled
+
+from events.batch_size import BatchSize
 from events.clock import Clock
-from events.codec import encode
-from events.log import EventLog
-from events.totals import StatementClosed
+from services.billing.delivery import Delivery
 from services.billing.drafting import LineageBooks, draft
 from services.billing.metrics import BillingMetrics
-from services.billing.months import end_of, last_due, month_text
-from services.billing.ports import Books, Closed, Ends, Outgoing
+from services.billing.months import following, last_due, month_text
+from services.billing.parts import records_of
+from services.billing.ports import Books, Closed, Outgoing, Unnamed
 from services.billing.prices import PRICES, Price
+from services.billing.watermark import Watermark
 
-#: Statements that are settled, sent and read back together.
+#: Lineages that are looked at, or closed, together: fewer where they have many hours.
 TOGETHER = 100
-#: A topic takes records of a megabyte. About 40,000 keys and hours fit: fifty keys, each used in every hour.
-LARGEST_STATEMENT_BYTES = 900_000
-#: How long to wait for the projections, and for a statement to be read back, before looking again.
-PATIENCE_SECONDS = 10.0
-POLL_SECONDS = 0.05
+HOURS_TOGETHER = 100_000
 
 logger = logging.getLogger(__name__)
 
@@ -37,130 +39,160 @@ class Closing:
 
     def __init__(
         self,
-        log: EventLog,
-        topic: str,
-        ends: Callable[[], Awaitable[Ends]],
+        delivery: Delivery,
+        watermark: Watermark,
         clock: Clock,
         metrics: BillingMetrics,
         prices: Sequence[Price] = PRICES,
     ) -> None:
-        """Statements go to `topic`; `ends` tells where the topics that billing reads end now."""
-        self._log = log
-        self._topic = topic
-        self._ask_ends = ends
+        self._delivery = delivery
+        self._watermark = watermark
         self._clock = clock
         self._metrics = metrics
         self._prices = prices
-        self._ends: Ends = {}
+        self._page = BatchSize("closing", TOGETHER, metrics.query_timeouts.inc)
+        self._is_stalled = False
         self._refused: set[Closed] = set()
         self._strangers: set[str] = set()
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing can be closed because queries take too long, however little they ask for."""
+        return self._is_stalled or self._page.is_stalled
 
     async def look(self, books: Books) -> None:
         """Close all that is due, months in order; nothing while somebody else does.
 
         Raises `LogUnavailable` and psycopg's errors: look again then.
         """
+        try:
+            await self._look(books)
+        except QueryCanceled as error:
+            self._metrics.query_timeouts.inc()
+            self._is_stalled = True
+            logger.error("closing stands still: a query takes too long: %s", error)  # noqa: TRY400
+        else:
+            self._is_stalled = False
+
+    async def _look(self, books: Books) -> None:
         if not await books.lock():
             return
-        await self._deliver(books)
-        while any(await self._find_due(books)) and await self._have_caught_up(books):
-            due, strangers = await self._find_due(books)
-            self._tell(strangers)
-            if not await self._close(books, due):
+        self._delivery.begin()
+        await self._delivery.deliver(books)
+        now = self._clock.now()
+        is_due = await self._is_anything_due(books, last_due(now))
+        until = await self._watermark.follow(books, ask=is_due)
+        if is_due and until is not None:
+            if last_due(until) < last_due(now):
+                logger.warning("this host's clock is ahead: by the broker's it is only %s", until)
+            while await self._close_all(books, last_due(min(now, until))):
+                await self._is_anything_due(books, last_due(now))
+
+    async def _is_anything_due(self, books: Books, month: date) -> bool:
+        """Whether there is anything to close or to tell. Neither is sure before the watermark has passed."""
+        statements, months, is_anyone_strange = 0, set[date](), False
+        async with aclosing(self._pages(books, month)) as pages:
+            async for page in pages:
+                due = self._due(page, month)
+                statements += len(due)
+                months |= {closed.month for closed, _ in due}
+                is_anyone_strange |= bool(self._unheard_of(page))
+        self._metrics.statements_due.set(statements)
+        self._metrics.months_due.set(len(months))
+        return statements > 0 or is_anyone_strange
+
+    async def _pages(self, books: Books, month: date) -> AsyncGenerator[Sequence[Unnamed], None]:
+        """All lineages with use up to that month which no statement has named, some at a time."""
+        last: Closed | None = None
+        while True:
+            page = await self._page.run(partial(books.due, following(month), last, self._page.now))
+            if page:
+                yield page
+                last = page[-1].place
+            elif page is not None or self._page.is_stalled:
                 return
 
-    async def _find_due(self, books: Books) -> tuple[Sequence[Closed], Sequence[str]]:
-        """What can be closed now, each lineage's next month only; and lineages that seem to be unknown.
+    def _due(self, page: Sequence[Unnamed], month: date) -> list[tuple[Closed, int]]:
+        """What can be closed, each lineage's next month only, with how many hours it is computed from."""
+        found = [
+            (Closed(next_month, one.due.lineage_id), one.hours)
+            for one in page
+            if one.is_known and one.is_first and not one.is_waiting
+            if (next_month := one.due.next_month(month)) is not None
+        ]
+        return [(closed, hours) for closed, hours in found if closed not in self._refused]
 
-        Neither is sure before all that the topics hold was read. What was told already is left out.
-        """
-        month = last_due(self._clock.now())
-        known, unknown = await books.due(end_of(month))
-        found = ((due.next_month(month), due.lineage_id) for due in known)
-        due = sorted(Closed(month, lineage_id) for month, lineage_id in found if month is not None)
-        self._metrics.statements_due.set(len(due))
-        self._metrics.months_due.set(len({closed.month for closed in due}))
-        return (
-            [closed for closed in due if closed not in self._refused],
-            [lineage_id for lineage_id in unknown if lineage_id not in self._strangers],
-        )
+    def _unheard_of(self, page: Sequence[Unnamed]) -> set[str]:
+        """Lineages that nobody has created, and that were not told yet."""
+        return {one.place.lineage_id for one in page if not one.is_known} - self._strangers
 
-    async def _have_caught_up(self, books: Books) -> bool:
-        """Whether the projections have soon passed all that the topics hold now."""
-        self._ends = await self._ask_ends()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not await books.have_passed(self._ends):
-            if time.monotonic() > deadline:
-                logger.info("months are due, and the projections are behind the log: closing waits for them")
-                return False
-            await asyncio.sleep(POLL_SECONDS)
-        return True
+    async def _close_all(self, books: Books, month: date) -> bool:
+        """Close the next month of every lineage, up to that one; whether any statement was written."""
+        written = 0
+        async with aclosing(self._pages(books, month)) as pages:
+            async for page in pages:
+                self._tell(self._unheard_of(page))
+                for some in _portions(sorted(self._due(page, month))):
+                    if not await self._watermark.is_passed(books):
+                        return False
+                    written += await self._close(books, some)
+        return written > 0
 
-    async def _close(self, books: Books, due: Sequence[Closed]) -> bool:
-        """Whether any statement was closed."""
-        closed_any = False
-        for first in range(0, len(due), TOGETHER):
-            async with books.snapshot():
-                # Asked again of this very moment: the schema may have been dropped and made anew.
-                if not await books.have_passed(self._ends):
-                    return closed_any
-                statements = self._draft(await books.open(due[first : first + TOGETHER]))
-                await books.settle(statements)
-            await self._deliver(books)
-            closed_any = closed_any or bool(statements)
-        return closed_any
+    async def _close(self, books: Books, some: Sequence[Closed]) -> int:
+        """How many statements were written. Where the books take too long to read, fewer are read at once."""
+        try:
+            written = await self._settle(books, some)
+        except QueryCanceled as error:
+            self._metrics.query_timeouts.inc()
+            if len(some) == 1:
+                self._refuse(some[0], f"its books take too long to read: {error}")
+                return 0
+            half = len(some) // 2
+            return await self._close(books, some[:half]) + await self._close(books, some[half:])
+        await self._delivery.deliver(books)
+        return written
 
-    def _draft(self, opened: Sequence[tuple[Closed, LineageBooks]]) -> Sequence[Outgoing]:
-        drafted = []
-        for closed, found in opened:
-            try:
-                drafted.append(Outgoing(closed, _encoded(draft(found, closed.month, self._prices))))
-            except ValueError as error:
-                logger.error(  # noqa: TRY400 - the place says it all, and the values nothing
-                    "statement %s of lineage %s cannot be closed: %s",
-                    month_text(closed.month),
-                    closed.lineage_id,
-                    error,
-                )
-                self._refused.add(closed)
+    async def _settle(self, books: Books, some: Sequence[Closed]) -> int:
+        async with books.snapshot():
+            # Asked again of this very moment: the schema may have been dropped and made anew.
+            if not await self._watermark.is_passed(books):
+                return 0
+            drafted = [self._draft(closed, found) for closed, found in await books.open(some)]
+            await books.settle([part for parts in drafted for part in parts])
         self._metrics.refused_statements.set(len(self._refused))
-        return drafted
+        return sum(map(bool, drafted))
 
-    async def _deliver(self, books: Books) -> None:
-        """Send what is settled until it is read back from the log."""
-        await self._forget_read_back(books)
-        while statements := await books.outgoing(TOGETHER):
-            await asyncio.gather(
-                *(self._log.append(self._topic, one.record_key, one.value) for one in statements)
-            )
-            await self._read_back(books, len(statements))
+    def _draft(self, closed: Closed, found: LineageBooks) -> Sequence[Outgoing]:
+        """The parts of the statement; none where it cannot be written."""
+        try:
+            parts = records_of(draft(found, closed.month, self._prices))
+        except ValueError as error:
+            self._refuse(closed, str(error))
+            return ()
+        return [Outgoing(closed, value, part) for part, value in parts.items()]
 
-    async def _read_back(self, books: Books, statements: int) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (statements := statements - await self._forget_read_back(books)) > 0:
-            if time.monotonic() > deadline:
-                logger.warning("%d statements were sent and not read back: sending them again", statements)
-                return
-            await asyncio.sleep(POLL_SECONDS)
+    def _refuse(self, closed: Closed, why: str) -> None:
+        self._refused.add(closed)
+        self._metrics.refused_statements.set(len(self._refused))
+        month = month_text(closed.month)
+        logger.error("statement %s of lineage %s cannot be closed: %s", month, closed.lineage_id, why)
 
-    async def _forget_read_back(self, books: Books) -> int:
-        statements = await books.forget_read_back()
-        if statements:
-            self._metrics.statements_closed.inc(statements)
-            self._metrics.last_closing.set(self._clock.seconds())
-            logger.info("closed %d statements", statements)
-        return statements
-
-    def _tell(self, strangers: Sequence[str]) -> None:
-        for lineage_id in strangers:
+    def _tell(self, strangers: set[str]) -> None:
+        for lineage_id in sorted(strangers):
             logger.warning("lineage %s has use, and nobody has created it: not billed", lineage_id)
-        self._strangers.update(strangers)
+        self._strangers |= strangers
         self._metrics.unknown_lineages.set(len(self._strangers))
 
 
-def _encoded(statement: StatementClosed) -> bytes:
-    """Raises `ValueError` where it is too large."""
-    value = encode(statement)
-    if len(value) > LARGEST_STATEMENT_BYTES:
-        raise ValueError(f"it would have {len(value)} bytes, more than a record takes")
-    return value
+def _portions(due: Sequence[tuple[Closed, int]]) -> Iterator[Sequence[Closed]]:
+    """What is closed together: a limited number of hours, or a single lineage."""
+    portion: list[Closed] = []
+    total = 0
+    for closed, hours in due:
+        if portion and total + hours > HOURS_TOGETHER:
+            yield portion
+            portion, total = [], 0
+        portion.append(closed)
+        total += hours
+    if portion:
+        yield portion

@@ -44,7 +44,27 @@ class BillingMetrics(Metrics):
         )
         self.refused_statements = Gauge(
             "billing_refused_statements",
-            "Statements that are due, and too large for a record: they are not closed, somebody has to look.",
+            "Statements that are due, and cannot be written: they are not closed, somebody has to look.",
+            registry=self.registry,
+        )
+        self.undeliverable_statements = Gauge(
+            "billing_undeliverable_statements",
+            "Statements that the log does not take: their lineages are not closed, somebody has to look.",
+            registry=self.registry,
+        )
+        self.incomplete_statements = Gauge(
+            "billing_incomplete_statements",
+            "Statements of which parts were not read: nothing more is closed for their lineages.",
+            registry=self.registry,
+        )
+        self.complete_until = Gauge(
+            "billing_complete_until_timestamp_seconds",
+            "Uses that the broker took before are in the ledger, by its own time; 0: not known yet.",
+            registry=self.registry,
+        )
+        self.query_timeouts = Counter(
+            "billing_query_timeouts",
+            "Queries of closing that met their time limit; it goes on with less at once.",
             registry=self.registry,
         )
         self.unreadable_records = Counter(

@@ -22,14 +22,35 @@ class Closed(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A statement whose bytes are settled."""
+    """A part of a statement whose bytes are settled. Part 1 is the statement itself, which is sent last."""
 
     closed: Closed
     value: bytes
+    part: int = 1
 
     @property
     def record_key(self) -> bytes:
-        return f"{self.closed.lineage_id}/{month_text(self.closed.month)}".encode()
+        further = f"/{self.part}" if self.part > 1 else ""
+        return f"{self.closed.lineage_id}/{month_text(self.closed.month)}{further}".encode()
+
+
+class Unnamed(NamedTuple):
+    """A lineage, by one of the months in which it has use that no statement has named.
+
+    `hours`: how many such hours it has in all months that are due. `is_waiting`: for a statement of its own
+    that is on its way, or that lacks parts.
+    """
+
+    place: Closed
+    is_known: bool
+    is_waiting: bool
+    hours: int
+    due: Due
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the lineage's first such month: each lineage is looked at once."""
+        return self.place.month == min([*self.due.open_months, *self.due.late_months], default=None)
 
 
 class Books(Protocol):
@@ -39,8 +60,19 @@ class Books(Protocol):
         """Whether nobody else is closing months now. Held until the connection ends."""
         ...
 
-    async def due(self, before: datetime) -> tuple[Sequence[Due], Sequence[str]]:
-        """Lineages with use before that moment which no statement has named; apart, those nobody created."""
+    async def due(self, before: date, after: Closed | None, limit: int) -> Sequence[Unnamed]:
+        """The next lineages with use in months before that one which no statement has named, by month.
+
+        `after`: the last one that was told; None to begin with.
+        """
+        ...
+
+    async def announced_until(self) -> datetime | None:
+        """Up to when the projector says that uses are in `usage.hourly`, as far as that was read."""
+        ...
+
+    async def complete(self, until: datetime) -> None:
+        """Tell others that the ledger has all uses that were appended before."""
         ...
 
     async def have_passed(self, ends: Ends) -> bool:
@@ -59,8 +91,8 @@ class Books(Protocol):
         """Keep these bytes, and none but these, for what they close."""
         ...
 
-    async def outgoing(self, limit: int) -> Sequence[Outgoing]:
-        """Statements that are settled and were not read back, oldest months first."""
+    async def outgoing(self, after: Outgoing | None, limit: int) -> Sequence[Outgoing]:
+        """The next parts that are settled and not read back, oldest months first, of each part 1 last."""
         ...
 
     async def forget_read_back(self) -> int:

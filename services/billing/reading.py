@@ -12,7 +12,8 @@ from events.errors import UnreadableRecord
 from events.keys import KeyCreated
 from events.lifecycle import read_event
 from events.log import Record
-from events.totals import HourlyTotals, HourlyUsage, StatementClosed
+from events.totals import HourlyTotals, HourlyUsage, Revisions, StatementClosed, StatementRevisions
+from events.usage_progress import UsagePublished
 
 #: No use is older, and years before 1000 have other texts.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,22 +39,37 @@ def read_created(record: Record) -> KeyCreated | None:
     return event if isinstance(event, KeyCreated) and event.sequence == 1 else None
 
 
-def read_statement(record: Record) -> StatementClosed:
-    """The statement in a record of `billing.statements`. Raises `UnreadableRecord`."""
+def read_statement(record: Record) -> StatementClosed | StatementRevisions:
+    """The statement, or the further part of one, in a record of `billing.statements`.
+
+    Raises `UnreadableRecord`.
+    """
     event = decode_total(record.value)
-    if not isinstance(event, StatementClosed):
+    if not isinstance(event, StatementClosed | StatementRevisions):
         raise UnreadableRecord("not a statement")
     _check_key(record, event.partitionkey)
-    statement = event.data
+    lines = event.data.lines if isinstance(event, StatementClosed) else ()
     try:
-        for month in (statement.month, *(line.month for line in statement.lines)):
+        for month in (event.data.month, *(line.month for line in lines)):
             parse_month(month)
-        for hours in statement.revisions.values():
-            for hour in hours:
-                parse_hour(hour)
+        _check_hours(event.data.revisions)
     except ValueError:
         raise UnreadableRecord("no such month or hour") from None
     return event
+
+
+def read_progress(record: Record) -> datetime | None:
+    """Up to when uses are in `usage.hourly`; None where the broker was only asked for the time.
+
+    Raises `UnreadableRecord`.
+    """
+    if record.value is None:
+        return None
+    event = decode_total(record.value)
+    if not isinstance(event, UsagePublished):
+        raise UnreadableRecord("no progress of usage")
+    _check_key(record, event.partitionkey)
+    return event.data.complete_until
 
 
 def readable(
@@ -78,6 +94,12 @@ def parse_month(text: str) -> date:
 def parse_hour(text: str) -> datetime:
     """Raises `ValueError`."""
     return datetime.fromisoformat(f"{text}:00+00:00")
+
+
+def _check_hours(revisions: Revisions) -> None:
+    for hours in revisions.values():
+        for hour in hours:
+            parse_hour(hour)
 
 
 def _check_key(record: Record, partitionkey: str) -> None:

@@ -61,7 +61,7 @@ async def verify(
     async with AsyncExitStack() as opened:
         readers = {
             topic.name: await opened.enter_async_context(KafkaLogReader(kafka, topic))
-            for topic in (topics.hourly_usage, topics.lifecycle, topics.statements)
+            for topic in (topics.hourly_usage, topics.lifecycle, topics.statements, topics.usage_progress)
         }
         ends = await ends_of(list(readers.items()))
         async with auditing(database_url, billing_schema()) as connection:
@@ -73,6 +73,7 @@ async def verify(
                 (topics.hourly_usage.name, log.fold_totals),
                 (topics.lifecycle.name, log.fold_account),
                 (topics.statements.name, log.fold_statement),
+                (topics.usage_progress.name, log.fold_progress),
             ):
                 found.differences.add(await _read(readers[topic], topic, tables, fold, on_progress))
             found.differences.add(compare(log, tables))

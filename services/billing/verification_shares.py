@@ -13,7 +13,7 @@ from services.billing.accounts import Account
 from services.billing.arithmetic import mistakes
 from services.billing.ledger import LedgerRow
 from services.billing.months import month_text
-from services.billing.statements import Row, line_rows, named_rows
+from services.billing.statements import Row, line_rows, named_rows, revision_rows
 from services.billing.verification_log import FoldedLog, Hour, LineageId
 
 _QUERIES = load_queries("services.billing")
@@ -25,12 +25,17 @@ TABLES: Mapping[str, Copied] = {
     "all_accounts": Copied(_QUERIES["all_accounts"], slice(1)),
     "all_statements": Copied(_QUERIES["all_statements"], slice(1)),
     "all_lines": Copied(_QUERIES["all_lines"], slice(1)),
+    "all_parts": Copied(_QUERIES["all_parts"], slice(1)),
+    "watermark": Copied(_QUERIES["watermark"], slice(0)),
     "count_outgoing": Copied(_QUERIES["count_outgoing"], slice(0)),
 }
 
 
 def compare(log: FoldedLog, tables: Snapshot) -> Iterator[str]:
     """A sentence for each row that differs from the log, and for each bill that does not add up."""
+    ((watermark,),) = tables["watermark"].rows
+    if watermark is not None and (log.announced_until is None or log.announced_until < watermark):
+        yield "the watermark is later than what usage.progress has announced"
     with Spool[Hour, int]() as named, Spool[LineageId, Row]() as ledger:
         for share in range(SHARES):
             yield from _compare_lineages(log, tables, share, named)
@@ -41,16 +46,21 @@ def compare(log: FoldedLog, tables: Snapshot) -> Iterator[str]:
 
 
 def _compare_lineages(log: FoldedLog, tables: Snapshot, share: int, named: Spool[Hour, int]) -> Iterator[str]:
-    """Accounts, statements and their lines. Leaves in `named` which hours were billed, in which revisions."""
-    statements = log.first_statements(share)
-    for _, statement in statements:
-        for key_id, hour, _, revision in named_rows(statement):
-            named.add((key_id, hour), revision)
+    """Accounts, statements, lines, parts. Leaves in `named` which hours were billed, in which revisions."""
+    statements, parts = log.first_statements(share), log.first_parts(share)
+    billed = [row for _, statement in statements for row in named_rows(statement)]
+    of_statements = {(*row[:2], statement.digest) for row, statement in statements}
+    for place, part in parts.items():
+        if place[:3] in of_statements:
+            billed += revision_rows(part.lineage_id, part.revisions)
+    for key_id, hour, _, revision in billed:
+        named.add((key_id, hour), revision)
     accounts: Iterable[Row] = log.first_accounts(share).values()
     for name, length, wanted, sentence in (
         ("all_accounts", 1, accounts, _account),
         ("all_statements", 2, (row for row, _ in statements), _statement),
         ("all_lines", 3, (row for _, one in statements for row in line_rows(one)), _line),
+        ("all_parts", 4, ((*place, part.revisions) for place, part in parts.items()), _part),
     ):
         found = tables[name]
         found_rows = {row[:length]: row for _, row in found.spool.share(share)}
@@ -116,6 +126,10 @@ def _statement(place: Row) -> str:
 
 def _line(place: Row) -> str:
     return f"line {place[2]} of statement {place[0]}/{month_text(place[1])}"
+
+
+def _part(place: Row) -> str:
+    return f"part {place[3]} of statement {place[0]}/{month_text(place[1])}"
 
 
 def _hour(place: Row) -> str:

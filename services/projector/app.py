@@ -16,6 +16,7 @@ from events.queries import load_queries
 from services.projector.hourly import HourlyPublisher
 from services.projector.keys import KeysProjection
 from services.projector.metrics import ProjectorMetrics
+from services.projector.progress import ProgressAnnouncer
 from services.projector.published import PublishedProjection
 from services.projector.schema import projector_schema
 from services.projector.settings import ProjectorSettings
@@ -36,6 +37,9 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
     metrics = ProjectorMetrics()
     publisher = HourlyPublisher(settings, Clock(follows_steps=False), metrics)
     ends_of = partial(partition_ends, settings)
+    # An open transaction holds uses that were appended before it ends: they are not published before that.
+    everything_appended = partial(high_watermarks, settings, settings.usage)
+    announcer = ProgressAnnouncer(settings, everything_appended, metrics)
 
     async def count(connection: AsyncConnection[Any]) -> None:
         for query, gauge in (
@@ -56,9 +60,10 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
         ],
         works=[
             publisher.work,
-            # What an open transaction holds was appended before it ends, so its days are needed still.
-            dropping_days(settings.usage.name, partial(high_watermarks, settings, settings.usage)),
+            announcer.work,
+            dropping_days(settings.usage.name, everything_appended),
         ],
         probe=count,
+        checks=lambda: {"publishing": not (publisher.is_stalled or announcer.is_stalled)},
     )
     await Keeper(settings, kept, metrics).run(stopping)

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from events.batch_size import BatchSize
 from events.clock import Clock
 from events.kafka_cluster import partition_ends
 from events.keeper.process import Opened
@@ -41,14 +42,21 @@ class HourlyPublisher:
         self._counters = settings.rate_counters.name
         self._clock = clock
         self._metrics = metrics
+        self._rows = BatchSize("publishing", ROWS_AT_ONCE, metrics.query_timeouts.labels("publishing").inc)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether not even one row can be sent."""
+        return self._rows.is_stalled
 
     async def work(self, opened: Opened) -> None:
         """Publish until cancelled; see `Work`."""
         await self._read_back(opened)
         what = "Kafka and Postgres, to publish totals"
         while True:
-            seen_to = await wait_for(what, partial(self.publish, opened), OUTAGES)
-            if seen_to < ROWS_AT_ONCE:
+            publish = partial(self._rows.run, partial(self.publish, opened))
+            seen_to = await wait_for(what, publish, OUTAGES)
+            if seen_to is None or seen_to < self._rows.now:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def publish(self, opened: Opened) -> int:
@@ -56,7 +64,7 @@ class HourlyPublisher:
 
         Returns how many rows it has seen to, 500 at most: also those that the topic has already.
         """
-        seen_to, rows = await _take(opened.pool)
+        seen_to, rows = await _take(opened.pool, self._rows.now)
         await self._send(opened.log, rows)
         self._metrics.published_records.inc(len(rows))
         return seen_to
@@ -78,12 +86,10 @@ class HourlyPublisher:
         await log.append_all(self._topic.name, hourly_records(rows, self._clock.now()))
 
 
-async def _take(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> tuple[int, Sequence[Totals]]:
+async def _take(pool: AsyncConnectionPool[AsyncConnection[Any]], limit: int) -> tuple[int, Sequence[Totals]]:
     """How many rows were looked at, and those that are ours to send for the next two seconds."""
     async with pool.connection() as connection, connection.transaction():
-        held = await (
-            await connection.execute(_QUERIES["hold_unpublished"], {"rows": ROWS_AT_ONCE})
-        ).fetchall()
+        held = await (await connection.execute(_QUERIES["hold_unpublished"], {"rows": limit})).fetchall()
         if not held:
             return 0, ()
         key_ids, hours = map(array_text, zip(*held, strict=True))

@@ -65,6 +65,27 @@ ORDER BY usage_hour.key_id, usage_hour.hour;
 SELECT partition, next_offset FROM projector.projection_offset
 WHERE projection = 'published' AND topic = %(topic)s;
 
+-- name: usage_positions
+-- Which schema this is, since a rebuild makes all tables anew, and how far each partition of keys.usage is applied.
+SELECT 'projector.usage_unpublished'::regclass::oid::bigint, partition, next_offset
+FROM (SELECT) AS always LEFT JOIN projector.positions ON topic = %(topic)s;
+
+-- name: unpublished_after
+-- The next rows that wait until the topic is seen to have them, in the order of their keys.
+SELECT key_id::text, hour, revision FROM projector.usage_unpublished
+WHERE %(key_id)s::uuid IS NULL OR (key_id, hour) > (%(key_id)s::uuid, %(hour)s::timestamptz)
+ORDER BY key_id, hour
+LIMIT %(rows)s;
+
+-- name: still_unpublished
+-- Those of these rows of which the topic was not seen to have that revision, or a higher one.
+SELECT key_id::text, hour, waiting.revision
+FROM unnest(%(key_ids)s::uuid[], %(hours)s::timestamptz[], %(revisions)s::bigint[])
+    AS waiting(key_id, hour, revision)
+LEFT JOIN projector.usage_published AS published USING (key_id, hour)
+WHERE coalesce(published.revision, 0) < waiting.revision
+ORDER BY key_id, hour;
+
 -- name: count_unpublished
 -- How many rows wait until the topic is seen to have them.
 SELECT count(*) FROM projector.usage_unpublished;

@@ -22,6 +22,17 @@ class ProjectorMetrics(Metrics):
             "Records of hourly totals sent and acknowledged.",
             registry=self.registry,
         )
+        self.published_until = Gauge(
+            "projector_published_until_timestamp_seconds",
+            "Uses that the broker took before are in usage.hourly, by its own time; 0: not known yet.",
+            registry=self.registry,
+        )
+        self.query_timeouts = Counter(
+            "projector_query_timeouts",
+            "Queries that met their time limit; the work goes on with less at once.",
+            ("work",),
+            registry=self.registry,
+        )
         self.unpublished_rows = Gauge(
             "projector_unpublished_rows",
             "Hourly totals that usage.hourly was not seen to have yet.",

@@ -154,6 +154,8 @@ CREATE TABLE projector.usage_unpublished (
     last_taken_at timestamptz,
     PRIMARY KEY (key_id, hour)
 );
+-- The next ones to send, however many wait.
+CREATE INDEX usage_unpublished_turn ON projector.usage_unpublished (last_taken_at NULLS FIRST, key_id, hour);
 
 -- What each node has counted in a clock hour (hours since 1970), and when keys were last admitted. Kept for
 -- three hours, so these two are no function of the log.

@@ -178,9 +178,10 @@ async def test_the_end_is_a_place_to_begin(subject: Subject) -> None:
 
 async def test_the_broker_dates_what_is_appended(subject: Subject) -> None:
     before = time.time()
-    await subject.log.append(subject.topic.name, b"key", b"value")
+    position = await subject.log.append(subject.topic.name, b"key", b"value")
     [record] = await _read_all(subject)
     assert record.timestamp_type == LOG_APPEND_TIME
+    assert position.appended_at_ms == record.timestamp
     assert before - 1 < record.timestamp / 1000 < time.time() + 1
 
 

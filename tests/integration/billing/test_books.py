@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,19 +16,20 @@ from events.log import Position
 from events.memory_log import MemoryLog
 from events.topics import Topics
 from events.totals import HourlyUsage
-from services.billing import closing
 from services.billing.accounts import AccountsProjection
 from services.billing.books import PostgresBooks, open_books
 from services.billing.closing import Closing
+from services.billing.delivery import Delivery
 from services.billing.drafting import draft
 from services.billing.ledger import LedgerProjection
 from services.billing.metrics import BillingMetrics
-from services.billing.months import due_at, end_of, month_of
+from services.billing.months import due_at, month_of
 from services.billing.ports import Closed, Ends
 from services.billing.prices import price_of
 from services.billing.rating import rate
 from services.billing.statements import StatementsProjection
-from tests.billing_builders import FEBRUARY, JANUARY, a_statement, an_hour, record_of, use_of
+from services.billing.watermark import Watermark
+from tests.billing_builders import FEBRUARY, JANUARY, MARCH, a_statement, an_hour, record_of, use_of
 from tests.builders import StoredRecord, a_key_created, fresh_id, lifecycle_record
 from tests.fakes import ManualTime
 
@@ -128,9 +130,15 @@ async def test_statements_that_are_read_before_the_ledger_leave_nothing_due(
     await StatementsProjection(TOPICS, _nobody).apply(connection, [record_of(statement)])
     await _apply(connection, [hour])
     books = PostgresBooks(connection)
-    assert await books.due(end_of(FEBRUARY)) == ([], [])
+    assert await books.due(MARCH, None, 10) == []
     await _apply(connection, [an_hour(hour.subject, JANUARY, requests=8)])
-    assert await books.due(end_of(JANUARY)) == ([], [hour.subject])
+    (found,) = await books.due(FEBRUARY, None, 10)
+    assert (found.place, found.is_known, found.due.late_months) == (
+        Closed(JANUARY, hour.subject),
+        False,
+        [JANUARY],
+    )
+    assert await books.due(JANUARY, None, 10) == []
 
 
 class AppliedLog(MemoryLog):
@@ -156,10 +164,9 @@ class AppliedLog(MemoryLog):
 
 
 async def test_no_month_is_closed_before_every_statement_that_the_log_holds_is_read(
-    connection: AsyncConnection[Any], database_url: str, monkeypatch: pytest.MonkeyPatch
+    connection: AsyncConnection[Any], database_url: str
 ) -> None:
     """The ledger is filled again before the statements are, which one lineage has and the other has not."""
-    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.1)
     closed, still_open = (a_key_created() for _ in range(2))
     accounts = [lifecycle_record(one) for one in (closed, still_open)]
     await AccountsProjection(TOPICS, _nobody).apply(connection, accounts)
@@ -170,7 +177,14 @@ async def test_no_month_is_closed_before_every_statement_that_the_log_holds_is_r
 
     log = AppliedLog(connection)
     time = ManualTime(due_at(JANUARY))
-    looking = Closing(log, TOPICS.statements.name, ends, time.clock(), BillingMetrics())
+
+    async def broker_time() -> datetime:
+        return due_at(JANUARY)
+
+    await connection.execute("UPDATE billing.watermark SET announced_until = '2100-01-01Z'")
+    clock, metrics = time.clock(), BillingMetrics()
+    delivery = Delivery(log, TOPICS.statements.name, clock, metrics)
+    looking = Closing(delivery, Watermark(ends, broker_time), clock, metrics)
     async with open_books(database_url) as books:
         await looking.look(books)
     assert log.keys == []

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from events.kafka_cluster import end_offsets
 from events.kafka_log import KafkaEventLog
 from events.keeper.database import connect
 from events.keys import KeyEvent
-from events.log import Record
+from events.log import EventLog, Record
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
-from events.totals import HourlyUsage, Statement, StatementClosed
+from events.totals import HourlyUsage, Statement, StatementClosed, StatementRevisions
 from services.billing.app import run
 from services.billing.books import open_books
 from services.billing.months import due_at
@@ -30,6 +30,7 @@ from services.billing.verification import verify
 from services.local.ports import free_ports
 from tests.fakes import ManualTime
 from tests.log_records import everything
+from tests.totals import some_published_usage
 
 POLL_SECONDS = 0.02
 
@@ -58,11 +59,21 @@ class World:
         }
 
     @asynccontextmanager
-    async def billing(self, time: ManualTime) -> AsyncIterator[asyncio.Task[None]]:
-        """Billing, run by this very process; stopped as SIGTERM would."""
+    async def billing(self, time: ManualTime, *, announced: bool = True) -> AsyncIterator[asyncio.Task[None]]:
+        """Billing, run by this very process, where host and broker have that time; stopped as SIGTERM would.
+
+        `announced`: all use that the test tells, it tells as published.
+        """
+        if announced:
+            await self.announce()
         settings = BillingSettings.from_environment(self.environment())
         stopping = asyncio.Event()
-        running = asyncio.create_task(run(settings, stopping, time.clock()))
+        clock = time.clock()
+
+        async def broker(log: EventLog, topic: str) -> datetime:
+            return clock.now()
+
+        running = asyncio.create_task(run(settings, stopping, clock, broker))
         try:
             await eventually(self._is_made, "the schema")
             yield running
@@ -72,6 +83,7 @@ class World:
 
     async def killed_billing(self, now: datetime, step: str) -> int:
         """The exit code of a billing process at that time which kills itself at the step."""
+        await self.announce()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -88,7 +100,12 @@ class World:
             if process.returncode is None:
                 process.kill()
 
-    async def append(self, *events: KeyEvent | HourlyUsage | StatementClosed) -> None:
+    async def announce(self, complete_until: datetime = datetime(2100, 1, 1, tzinfo=UTC)) -> None:
+        """As the projector does: all that was used before is in usage.hourly. By default whatever comes."""
+        event = some_published_usage(complete_until)
+        await self.append_raw((self.topics.usage_progress, event.partitionkey.encode(), encode(event)))
+
+    async def append(self, *events: KeyEvent | HourlyUsage | StatementClosed | StatementRevisions) -> None:
         """Events into the topics where they belong, those of a key in order."""
         await self.append_raw(
             *((self._topic(event), event.partitionkey.encode(), encode(event)) for event in events)
@@ -113,7 +130,8 @@ class World:
         for record in await self.read(self.topics.statements):
             with suppress(UnreadableRecord):
                 event = read_statement(record)
-                found.setdefault(event.partitionkey, event.data)
+                if isinstance(event, StatementClosed):
+                    found.setdefault(event.partitionkey, event.data)
         return found
 
     async def statements_are(self, *places: tuple[str, date]) -> Mapping[str, Statement]:
@@ -154,10 +172,11 @@ class World:
     async def _is_made(self) -> bool:
         return bool(await self.rows("SELECT WHERE to_regclass('billing.outgoing') IS NOT NULL"))
 
-    def _topic(self, event: KeyEvent | HourlyUsage | StatementClosed) -> Topic:
+    def _topic(self, event: KeyEvent | HourlyUsage | StatementClosed | StatementRevisions) -> Topic:
         if isinstance(event, HourlyUsage):
             return self.topics.hourly_usage
-        return self.topics.statements if isinstance(event, StatementClosed) else self.topics.lifecycle
+        is_statement = isinstance(event, StatementClosed | StatementRevisions)
+        return self.topics.statements if is_statement else self.topics.lifecycle
 
 
 def when_due(month: date) -> ManualTime:

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.errors import TopicAuthorizationFailedError  # type: ignore[import-untyped]
 
-from events.errors import LogUnavailable, WrongLog
+from events.errors import LogUnavailable, RecordRefused, WrongLog
 from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.log import LOG_APPEND_TIME, Position, Record
 from events.settings import KafkaSettings
@@ -256,3 +256,13 @@ async def _read_until(reader: KafkaLogReader, is_done: Callable[[], bool], offse
     async with asyncio.timeout(20):
         while not is_done():
             offsets += [record.offset for record in await reader.read()]
+
+
+async def test_a_record_that_is_too_large_is_told_apart_from_an_outage(
+    log: KafkaEventLog, picky: str
+) -> None:
+    """Whether the producer refuses it, or the broker."""
+    for size in (2_000_000, 5_000):
+        with pytest.raises(RecordRefused):
+            await log.append(picky, b"large", bytes(size))
+        await log.append(picky, b"small", b"value")

@@ -2,96 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
+from events.errors import LogUnavailable, RecordRefused
+from events.log import EventLog
 from events.memory_log import MemoryLog
-from events.topics import Topics
-from services.billing import closing
+from services.billing import closing, delivery
 from services.billing.closing import Closing
-from services.billing.drafting import Due, LineageBooks
+from services.billing.delivery import Delivery
 from services.billing.metrics import BillingMetrics
-from services.billing.months import due_at, end_of
+from services.billing.months import due_at
 from services.billing.ports import Closed, Ends, Outgoing
-from tests.billing_builders import JANUARY, an_hour, books
+from services.billing.watermark import Watermark
+from tests.billing_builders import JANUARY, TOPICS, an_hour, books
+from tests.billing_fakes import BooksInMemory, RefusingLog, sent
 from tests.builders import fresh_id
 from tests.fakes import ManualTime
 
 pytestmark = pytest.mark.anyio
 
-TOPICS = Topics.from_environment({})
 
+def a_closing(
+    log: EventLog, metrics: BillingMetrics, seconds_after_due: float = 0, broker: datetime | None = None
+) -> Closing:
+    """By the broker's time January is due, unless `broker` says else."""
 
-class BooksInMemory:
-    """`Books` of lineages with use in January. A statement is read back once it was sent often enough."""
-
-    def __init__(self, log: MemoryLog, *opened: LineageBooks) -> None:
-        self._log = log
-        self._opened = {one.account.lineage_id: one for one in opened}
-        self._closed: set[Closed] = set()
-        self._outgoing: dict[Closed, bytes] = {}
-        self.is_locked_by_others = False
-        self.is_behind = False
-        self.unknown: list[str] = []
-        self.sendings_until_read_back = 1
-
-    async def lock(self) -> bool:
-        return not self.is_locked_by_others
-
-    async def due(self, before: datetime) -> tuple[Sequence[Due], Sequence[str]]:
-        ids = (
-            self._opened.keys() - {one.lineage_id for one in self._closed}
-            if before >= end_of(JANUARY)
-            else ()
-        )
-        return [Due(lineage_id, [JANUARY], [], None) for lineage_id in sorted(ids)], self.unknown
-
-    async def have_passed(self, ends: Ends) -> bool:
-        return not self.is_behind
-
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[None]:
-        yield
-
-    async def open(self, closed: Sequence[Closed]) -> Sequence[tuple[Closed, LineageBooks]]:
-        return [(one, self._opened[one.lineage_id]) for one in closed]
-
-    async def settle(self, statements: Sequence[Outgoing]) -> None:
-        for closed, value in statements:
-            self._outgoing.setdefault(closed, value)
-
-    async def outgoing(self, limit: int) -> Sequence[Outgoing]:
-        return [Outgoing(*one) for one in sorted(self._outgoing.items())][:limit]
-
-    async def forget_read_back(self) -> int:
-        values = [value for _, value in await sent(self._log)]
-        read = {
-            closed
-            for closed, value in self._outgoing.items()
-            if values.count(value) >= self.sendings_until_read_back
-        }
-        self._closed |= read
-        for closed in read:
-            del self._outgoing[closed]
-        return len(read)
-
-
-async def sent(log: MemoryLog) -> list[tuple[bytes | None, bytes | None]]:
-    reader = log.reader(TOPICS.statements)
-    await reader.begin({})
-    return [(record.key, record.value) for record in await reader.read(timeout_seconds=0)]
-
-
-def a_closing(log: MemoryLog, metrics: BillingMetrics, seconds_after_due: float = 0) -> Closing:
     async def ends() -> Ends:
         return {}
 
+    async def broker_time() -> datetime:
+        return broker or due_at(JANUARY)
+
     time = ManualTime(due_at(JANUARY))
     time.pass_by(seconds_after_due)
-    return Closing(log, TOPICS.statements.name, ends, time.clock(), metrics)
+    clock = time.clock()
+    sending = Delivery(log, TOPICS.statements.name, clock, metrics)
+    return Closing(sending, Watermark(ends, broker_time), clock, metrics)
 
 
 @pytest.fixture
@@ -131,23 +79,117 @@ async def test_nothing_is_closed_while_somebody_else_does(log: MemoryLog, metric
 
 
 async def test_nothing_is_closed_before_all_that_the_log_holds_is_read(
-    log: MemoryLog, metrics: BillingMetrics, monkeypatch: pytest.MonkeyPatch
+    log: MemoryLog, metrics: BillingMetrics
 ) -> None:
-    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.1)
     found = BooksInMemory(log, books([an_hour(fresh_id(), JANUARY)]))
     found.is_behind = True
     await a_closing(log, metrics).look(found)
     assert await sent(log) == []
     assert _metric(metrics, "billing_statements_due") == 1
+    assert found.complete_until is None
+
+
+async def test_nothing_is_closed_before_all_is_published_that_was_used_until_the_broker_was_asked(
+    log: MemoryLog, metrics: BillingMetrics
+) -> None:
+    """That something was published after the month was due is not enough: use may have come since."""
+    found = BooksInMemory(log, books([an_hour(fresh_id(), JANUARY)]))
+    asked_at = due_at(JANUARY) + timedelta(days=3)
+    looking = a_closing(log, metrics, broker=asked_at)
+    for announced in (None, due_at(JANUARY), asked_at - timedelta(milliseconds=1)):
+        found.announced = announced
+        await looking.look(found)
+        assert await sent(log) == []
+        assert found.complete_until == announced
+    found.announced = asked_at
+    await looking.look(found)
+    assert len(await sent(log)) == 1
+
+
+async def test_a_clock_that_is_ahead_of_the_broker_closes_nothing(
+    log: MemoryLog, metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = BooksInMemory(log, books([an_hour(fresh_id(), JANUARY)]))
+    just_before = due_at(JANUARY) - timedelta(milliseconds=1)
+    await a_closing(log, metrics, broker=just_before).look(found)
+    assert await sent(log) == []
+    assert "clock is ahead" in caplog.text
+    await a_closing(log, metrics).look(found)
+    assert len(await sent(log)) == 1
+
+
+async def test_what_the_log_refuses_holds_up_its_own_lineage_only(
+    metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused, unavailable, other, later = (fresh_id() for _ in range(4))
+    log = RefusingLog({refused: RecordRefused("too large"), unavailable: LogUnavailable("no leader")})
+    some = [books([an_hour(lineage_id, JANUARY)]) for lineage_id in (refused, unavailable, other)]
+    found = BooksInMemory(log, *some)
+    looking = a_closing(log, metrics)
+    for _ in range(3):
+        await looking.look(found)
+    found.add(books([an_hour(later, JANUARY)]))
+    await looking.look(found)
+    assert {key for key, _ in await sent(log)} == {f"{one}/2026-01".encode() for one in (other, later)}
+    assert log.attempts[refused] == 1, "what is refused would be refused again"
+    assert log.attempts[unavailable] == 4
+    assert _metric(metrics, "billing_undeliverable_statements") == 1
+    assert f"2026-01 of lineage {refused} is not delivered: too large" in caplog.text
+    assert looking.is_stalled is False
+
+
+async def test_queries_that_take_too_long_are_asked_for_less_and_told(
+    log: MemoryLog, metrics: BillingMetrics
+) -> None:
+    some = [books([an_hour(fresh_id(), JANUARY)]) for _ in range(40)]
+    found = BooksInMemory(log, *some)
+    found.timeouts, found.most_opened = [False, True, True], 12
+    looking = a_closing(log, metrics)
+    await looking.look(found)
+    assert len(await sent(log)) == len(some)
+    assert found.pages[0] == closing.TOGETHER // 4
+    assert max(size for size in found.opened_together if size <= 12) >= 6
+    assert (_metric(metrics, "billing_query_timeouts_total") or 0) > 2
+    assert looking.is_stalled is False
+
+
+async def test_a_lineage_whose_books_take_too_long_is_left_out_and_the_others_are_closed(
+    log: MemoryLog, metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    some = [books([an_hour(fresh_id(), JANUARY)]) for _ in range(7)]
+    found = BooksInMemory(log, *some)
+    found.most_opened, found.too_large = 1, some[3].account.lineage_id
+    await a_closing(log, metrics).look(found)
+    assert len(await sent(log)) == len(some) - 1
+    assert _metric(metrics, "billing_refused_statements") == 1
+    assert f"lineage {found.too_large} cannot be closed: its books take too long" in caplog.text
+
+
+async def test_closing_that_stands_still_says_so_and_goes_on_by_itself(
+    log: MemoryLog, metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = BooksInMemory(log, books([an_hour(fresh_id(), JANUARY)]))
+    found.timeouts = [True] * 20
+    looking = a_closing(log, metrics)
+    for _ in range(2):
+        await looking.look(found)
+        assert looking.is_stalled
+    assert "stands still" in caplog.text
+    found.timeouts = []
+    await looking.look(found)
+    assert not looking.is_stalled
+    assert len(await sent(log)) == 1
 
 
 async def test_what_is_not_read_back_is_sent_again_unchanged(
     log: MemoryLog, metrics: BillingMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", 0.1)
     found = BooksInMemory(log, books([an_hour(fresh_id(), JANUARY)]))
     found.sendings_until_read_back = 3
-    await a_closing(log, metrics).look(found)
+    looking = a_closing(log, metrics)
+    for _ in range(5):
+        await looking.look(found)
     records = await sent(log)
     assert len(records) == 3
     assert len(set(records)) == 1
@@ -163,23 +205,12 @@ async def test_bytes_that_a_dead_process_has_settled_are_sent_as_they_are(
     assert await sent(log) == [(settled.record_key, settled.value)]
 
 
-async def test_a_statement_that_no_record_takes_is_left_out_and_the_others_are_closed(
-    log: MemoryLog,
-    metrics: BillingMetrics,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_statement_that_cannot_be_written_is_left_out_and_the_others_are_closed(
+    log: MemoryLog, metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As one of sixty keys would be, each used in every hour of a month."""
-    monkeypatch.setattr(closing, "LARGEST_STATEMENT_BYTES", 1500)
     lineage_id, other = fresh_id(), fresh_id()
-    large = books(
-        [
-            an_hour(key_id, JANUARY, hour=hour, lineage_id=lineage_id)
-            for key_id in [fresh_id() for _ in range(4)]
-            for hour in range(24)
-        ]
-    )
-    found = BooksInMemory(log, large, books([an_hour(other, JANUARY)]))
+    beyond = books([an_hour(lineage_id, JANUARY, hour=hour, compute_us=2**62) for hour in range(3)])
+    found = BooksInMemory(log, beyond, books([an_hour(other, JANUARY)]))
     looking = a_closing(log, metrics)
     for _ in range(2):
         await looking.look(found)
@@ -189,12 +220,8 @@ async def test_a_statement_that_no_record_takes_is_left_out_and_the_others_are_c
 
 
 async def test_lineages_that_nobody_created_are_told_once_and_not_before_all_is_read(
-    log: MemoryLog,
-    metrics: BillingMetrics,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    log: MemoryLog, metrics: BillingMetrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.1)
     found = BooksInMemory(log)
     found.unknown, found.is_behind = [fresh_id()], True
     looking = a_closing(log, metrics)

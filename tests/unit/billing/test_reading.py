@@ -10,9 +10,10 @@ import pytest
 from events.codec import encode
 from events.errors import UnreadableRecord
 from events.totals import HourlyUsage, StatementClosed
-from services.billing.reading import read_created, read_statement, read_totals, readable
+from services.billing.reading import read_created, read_progress, read_statement, read_totals, readable
 from tests.billing_builders import JANUARY, a_statement, an_hour, record_of
 from tests.builders import StoredRecord, a_key_created, a_key_rotated, fresh_id, lifecycle_record, some_usage
+from tests.totals import some_published_usage
 
 TOTALS, STATEMENT = an_hour(fresh_id(), JANUARY), a_statement()
 (LINE,) = STATEMENT.data.lines
@@ -62,6 +63,16 @@ def _line(**data: Any) -> StatementClosed:
 def test_what_is_no_statement_is_refused(event: HourlyUsage | StatementClosed) -> None:
     with pytest.raises(UnreadableRecord):
         read_statement(record_of(event))
+
+
+def test_progress_is_read_and_what_only_asks_for_the_time_is_none() -> None:
+    event = some_published_usage()
+    record = StoredRecord("usage.progress", key=event.partitionkey.encode(), value=encode(event))
+    assert read_progress(record) == event.data.complete_until
+    assert read_progress(StoredRecord("usage.progress", key=b"broker-time", value=None)) is None
+    for key, value in ((b"another", encode(event)), (b"usage", encode(a_statement())), (b"usage", b"{")):
+        with pytest.raises(UnreadableRecord):
+            read_progress(StoredRecord("usage.progress", key=key, value=value))
 
 
 def test_an_account_begins_with_the_first_event_of_a_lineage_and_with_no_other() -> None:

@@ -22,7 +22,13 @@ from events.json_schema import json_schema, schema_name
 from events.topics import Topics
 from events.usage import KeyUsed
 from tests.builders import CREATED_AT, StoredRecord, a_key_created, a_key_revoked, a_key_rotated, some_usage
-from tests.totals import a_statement_closed, a_window_count, some_hourly_usage
+from tests.totals import (
+    a_statement_closed,
+    a_window_count,
+    some_hourly_usage,
+    some_published_usage,
+    some_statement_revisions,
+)
 
 DOCUMENT: dict[str, Any] = json.loads((SCHEMAS / "asyncapi.json").read_bytes())
 CREATED = a_key_created(scopes=("predict",), lifetime_days=30, correlationid="r-1")
@@ -34,6 +40,9 @@ SAMPLES: list[Event | Total] = [
     some_hourly_usage(),
     a_window_count(),
     a_statement_closed(),
+    a_statement_closed(parts=2, digest="0123456789abcdef" * 4),
+    some_statement_revisions(),
+    some_published_usage(),
 ]
 
 every_message = pytest.mark.parametrize("message", [*EVENTS, *TOTALS], ids=schema_name)

@@ -21,12 +21,15 @@ from events.peppers import ConfiguredPepper, PepperConfigured
 from events.totals import (
     HourlyTotals,
     HourlyUsage,
+    RevisionsPart,
     Statement,
     StatementClosed,
     StatementLine,
+    StatementRevisions,
     WindowCount,
 )
 from events.usage import KeyUsed, Usage
+from events.usage_progress import PublishedUsage, UsagePublished
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -187,6 +190,33 @@ CLOSED = StatementClosed(
     ),
 )
 
+CLOSED_IN_PARTS = CLOSED.model_copy(
+    update={"data": CLOSED.data.model_copy(update={"parts": 2, "digest": "0123456789abcdef" * 4})}
+)
+MORE_REVISIONS = StatementRevisions(
+    id=f"{FIRST}/2026-01/2",
+    source="hokusai-auth/billing",
+    subject=FIRST,
+    time=datetime(2026, 2, 3, tzinfo=UTC),
+    partitionkey=f"{FIRST}/2026-01/2",
+    data=RevisionsPart(
+        lineage_id=FIRST,
+        month="2026-01",
+        digest="0123456789abcdef" * 4,
+        part=2,
+        parts=2,
+        revisions={SECOND: {"2026-01-31T22": 7}},
+    ),
+)
+PUBLISHED = UsagePublished(
+    id="019bc111-5c40-7aaa-8000-000000000006",
+    source="hokusai-auth/projector",
+    subject="usage",
+    time=datetime(2026, 2, 3, 0, 0, 2, tzinfo=UTC),
+    partitionkey="usage",
+    data=PublishedUsage(complete_until=datetime(2026, 2, 3, 0, 0, 1, 999000, tzinfo=UTC)),
+)
+
 EXPECTED: dict[str, Event | Total] = {
     "KeyCreated.v1.json": CREATED,
     "KeyRotated.v1.json": ROTATED,
@@ -196,6 +226,9 @@ EXPECTED: dict[str, Event | Total] = {
     "WindowCount.v1.json": COUNTED,
     "StatementClosed.v1.json": CLOSED,
     "PepperConfigured.v1.json": CONFIGURED,
+    "StatementClosed.v1.in-parts.json": CLOSED_IN_PARTS,
+    "StatementRevisions.v1.json": MORE_REVISIONS,
+    "UsagePublished.v1.json": PUBLISHED,
 }
 CURRENT = [name for name, event in EXPECTED.items() if event.type.endswith(name.removesuffix(".json"))]
 

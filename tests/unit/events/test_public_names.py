@@ -21,7 +21,8 @@ from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 
 PROMISED = {
     "facts": "Event IssuedKey KeyCreated KeyEvent KeyRevoked KeyRotated KeyUsed Revocation Rotation Usage",
-    "totals": "HourlyTotals HourlyUsage Statement StatementClosed StatementLine Total WindowCount",
+    "totals": "HourlyTotals HourlyUsage PublishedUsage RevisionsPart Statement StatementClosed StatementLine "
+    "StatementRevisions Total UsagePublished WindowCount",
     "bytes": "decode decode_total encode",
     "meaning": "Key KeySettings Lineage apply fold read_event",
     "outcomes": "Applied Folded Ignored Outcome Parked Unreadable",

@@ -21,6 +21,7 @@ def test_these_are_the_topics() -> None:
         "keys.usage.dlq",
         "ratelimit.counters",
         "usage.hourly",
+        "usage.progress",
         "billing.statements",
     ]
 
@@ -62,6 +63,12 @@ def test_statements_are_kept_for_ever() -> None:
     assert (configuration["cleanup.policy"], configuration["retention.ms"]) == ("delete", "-1")
 
 
+def test_the_progress_of_usage_is_told_in_the_broker_s_time() -> None:
+    configuration = Topics().usage_progress.configuration
+    assert configuration["message.timestamp.type"] == "LogAppendTime"
+    assert configuration["cleanup.policy"] == "compact"
+
+
 def test_counters_are_kept_for_three_hours_and_not_compacted() -> None:
     configuration = Topics().rate_counters.configuration
     assert configuration["cleanup.policy"] == "delete", "compaction would keep one node's count only"
@@ -74,9 +81,12 @@ def test_what_is_said_again_and_again_is_compacted(name: str) -> None:
     assert getattr(Topics(), name).configuration["cleanup.policy"] == "compact"
 
 
-def test_deployments_that_are_older_than_the_topic_go_on_without_peppers_alone() -> None:
+def test_deployments_that_are_older_than_two_topics_go_on_without_them() -> None:
     topics = Topics()
-    assert [topic for topic in topics.all() if topic.is_optional] == [topics.peppers]
+    assert [topic for topic in topics.all() if topic.is_optional] == [
+        topics.peppers,
+        topics.usage_progress,
+    ]
 
 
 @pytest.mark.parametrize("name", ["lifecycle_dead_letters", "usage_dead_letters"])
