@@ -5,6 +5,7 @@ EventsError
 ├── LogUnavailable        no answer from the log in time; what was sent may still arrive
 ├── UsageNotDelivered     an emitter was closed before the log had acknowledged everything
 ├── WrongLog              this is not, or no longer, the log that the projections were built from
+│   └── LogLost           records that were read are lost; refused until an operator decides
 ├── WrongSchema           the rows in Postgres are kept by another version of this service
 ├── TopicMismatch         a topic's configuration differs from the agreement
 └── SettingsError         the environment lacks or misspells settings; all of them are named
@@ -43,6 +44,10 @@ class WrongLog(EventsError):
 
     The message ends with how to repair it.
     """
+
+
+class LogLost(WrongLog):
+    """The log has lost records that were read from it. That is noted, and stays so when the log has grown."""
 
 
 class WrongSchema(EventsError):

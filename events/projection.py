@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 
 Confirm = Callable[[AsyncConnection[Any]], Awaitable[None]]
+#: Of a topic's partition, over a connection that is in no transaction.
+ConfirmMarks = Callable[[AsyncConnection[Any], str, int], Awaitable[None]]
 
 
 class Projection(Protocol):
@@ -93,17 +95,23 @@ class ProjectionRunner:
         metrics: ProjectionMetrics,
         session_timeout_seconds: float = 10.0,
         confirm: Confirm | None = None,
+        confirm_marks: ConfirmMarks | None = None,
+        on_new_leader: Callable[[], None] = lambda: None,
     ) -> None:
         """`pool` is open; its connections autocommit and find `projection_offset` on their search path.
 
         `log` takes the dead letters. `session_timeout_seconds`: how long Kafka waits for a silent member.
         `confirm` is asked before each claim whether the rows are still ours to write; it raises if not.
+        `confirm_marks` is asked after it whether the log still holds what was read from the partition: it
+        raises `LogLost` if not. `on_new_leader` is told when a partition has got another leader.
         """
         self._pool = pool
         self._log = log
         self._projection = projection
         self._metrics = metrics
         self._confirm = confirm
+        self._confirm_marks = confirm_marks
+        self._on_new_leader = on_new_leader
         self._kafka_address = kafka.bootstrap_servers
         self._heard_at = -math.inf
         self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
@@ -150,10 +158,16 @@ class ProjectionRunner:
         """None: not now."""
         if partition not in self._member.unclaimed():
             return None  # Kafka has taken it away while Postgres was waited for
-        async with self._pool.connection() as connection, connection.transaction():
-            if self._confirm is not None:
-                await self._confirm(connection)
-            return await try_to_claim(connection, self._projection.name, self._projection.topic, partition)
+        topic = self._projection.topic
+        async with self._pool.connection() as connection:
+            async with connection.transaction():
+                if self._confirm is not None:
+                    await self._confirm(connection)
+                claim = await try_to_claim(connection, self._projection.name, topic, partition)
+            if claim is not None and self._confirm_marks is not None:
+                # Once the claim is committed, its former owner leaves no more marks.
+                await self._confirm_marks(connection, topic, partition)
+        return claim
 
     async def _apply_in_turn(self, batches: Sequence[Batch], stopping: asyncio.Event) -> None:
         """The batches of one partition. Those of others are decoded while Postgres works on this one's."""
@@ -182,7 +196,7 @@ class ProjectionRunner:
         if not self._member.holds(batch.claim):
             raise StaleOwner(f"Kafka has taken {batch.claim} away")
         async with self._pool.connection() as connection, connection.transaction():
-            await advance(connection, batch.claim, batch.next_offset)
+            await advance(connection, batch.claim, batch.next_offset, batch.records)
             letters = await self._projection.apply(connection, batch.records)
             if self._projection.dead_letter_topic is not None:
                 # Before the commit: a dead letter may repeat, but is never missing.
@@ -198,6 +212,8 @@ class ProjectionRunner:
                     for partition, records in (await self._member.lags()).items():
                         self._metrics.lag(partition, records)
                     self._heard_at = boottime()
+                    if await self._member.has_new_leader():
+                        self._on_new_leader()
             except (LogUnavailable, TimeoutError) as error:
                 logger.debug("%s: no report to Kafka: %s", self._projection.name, error)
 

@@ -9,7 +9,7 @@ from events.keeper.schema import Schema
 from services.billing.prices import PRICES, Price
 
 #: Raise it with every change of `schema.sql`, or of what the projections make of a record.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def billing_schema(prices: Sequence[Price] = PRICES) -> Schema:

