@@ -63,6 +63,8 @@ def verify_command() -> None:
         typer.echo(difference)
     if differences:
         typer.echo(f"Postgres differs from the log in {len(differences)} places", err=True)
+        for loss in _run(ProjectorSettings, _losses):
+            typer.echo(f"the log has lost records whose rows are kept: {loss}", err=True)
         raise typer.Exit(FOUND_DIFFERENT)
     typer.echo("Postgres is what the log says, row for row")
 
@@ -77,6 +79,15 @@ async def _verify(settings: ProjectorSettings, progress: Progress) -> list[str]:
 
         differences += await verify_bills(settings, settings, settings.database_url, progress)
     return differences
+
+
+async def _losses(settings: ProjectorSettings, progress: Progress) -> list[str]:
+    """What an operator has given up: differences may stem from it."""
+    from events.keeper.database import connect
+    from events.keeper.losses import accepted_losses
+
+    async with await connect(settings.database_url, "projector") as connection:
+        return list(await accepted_losses(connection))
 
 
 async def _is_there(schema: str, database_url: str) -> bool:
