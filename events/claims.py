@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
 from events.errors import EventsError
+from events.log import Record
+from events.log_marks import mark_of
 from events.queries import load_queries
 
 _QUERIES = load_queries("events", "projection.sql")
@@ -65,8 +68,14 @@ async def try_to_claim(
         return None
 
 
-async def advance(connection: AsyncConnection[Any], claim: Claim, next_offset: int) -> None:
-    """Within a transaction: pass everything before `next_offset`. Raises `StaleOwner`: roll back then."""
+async def advance(
+    connection: AsyncConnection[Any], claim: Claim, next_offset: int, records: Sequence[Record] = ()
+) -> None:
+    """Within a transaction: pass everything before `next_offset`. Raises `StaleOwner`: roll back then.
+
+    The last of the `records` that are passed is remembered, to tell this log from one that has lost them.
+    """
+    mark = mark_of(records[-1]) if records else None
     cursor = await connection.execute(
         _QUERIES["advance"],
         {
@@ -76,6 +85,9 @@ async def advance(connection: AsyncConnection[Any], claim: Claim, next_offset: i
             "owner_epoch": claim.owner_epoch,
             "began_at": claim.next_offset,
             "next_offset": next_offset,
+            "record_offset": mark and mark.offset,
+            "appended_ms": mark and mark.appended_ms,
+            "digest": mark and mark.digest,
         },
     )
     if cursor.rowcount != 1:

@@ -6,6 +6,7 @@ EventsError
 │   └── RecordRefused     the log takes no such record, however often it is sent
 ├── UsageNotDelivered     an emitter was closed before the log had acknowledged everything
 ├── WrongLog              this is not, or no longer, the log that the projections were built from
+│   └── LogLost           records that were read are lost; refused until an operator decides
 ├── WrongSchema           the rows in Postgres are kept by another version of this service
 ├── MissingRight          the account or role may not read what it was asked to compare
 ├── TopicMismatch         a topic's configuration differs from the agreement
@@ -49,6 +50,10 @@ class WrongLog(EventsError):
 
     The message ends with how to repair it.
     """
+
+
+class LogLost(WrongLog):
+    """The log has lost records that were read from it. That is noted, and stays so when the log has grown."""
 
 
 class WrongSchema(EventsError):

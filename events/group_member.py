@@ -23,6 +23,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 from events.claims import Claim
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import log_unavailable, start
+from events.kafka_leader_epochs import leader_epochs
 from events.log import Record
 from events.settings import KafkaSettings
 from events.topics import Topic
@@ -91,6 +92,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._claims: dict[int, Claim] = {}
         self._dropped: dict[int, Claim] = {}
         self._reported: dict[int, int] = {}
+        self._epochs: dict[int, int] = {}
 
     async def join(self) -> None:
         """Raises `LogUnavailable`; may be tried again then."""
@@ -234,6 +236,13 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         }
         return {partition: ends for partition, ends in heard.items() if None not in ends}
 
+    async def has_new_leader(self) -> bool:
+        """Whether a partition of the topic has got a leader since the last call. Raises `LogUnavailable`."""
+        with log_unavailable(f"{self._topic}: leaders not known"):
+            epochs = await leader_epochs(self._consumer._client, self._topic)
+        known, self._epochs = self._epochs, {**self._epochs, **epochs}
+        return any(known.get(partition, epoch) != epoch for partition, epoch in epochs.items())
+
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Kafka proposes these: they stay paused until they are claimed."""
         for place in assigned:
@@ -259,7 +268,4 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
 def _out_of_range(error: OffsetOutOfRangeError) -> str:
     places = ", ".join(f"{place.topic}/{place.partition}@{offset}" for place, offset in error.args[0].items())
-    return (
-        f"the log does not hold {places}, where Postgres has got to: it was cut, or is another one; "
-        "restore the log, or drop the schema of the read models to rebuild them from it"
-    )
+    return f"the log does not hold {places}, where Postgres has got to: see docs/operations.md"

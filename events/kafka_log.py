@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from types import TracebackType
@@ -19,7 +19,11 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start, stop_producer
 from events.kafka_cluster import find
-from events.log import LOG_APPEND_TIME, KeyAndValue, Position, Record
+from events.kafka_leader_epochs import leader_epochs
+from events.kafka_marks import lost_marks
+from events.log import LOG_APPEND_TIME, KeyAndValue, Mark, Position, Record
+from events.log_marks import mark_of
+from events.read_trail import ReadTrail
 from events.settings import KafkaSettings
 from events.topic_differences import topic_differences
 from events.topics import Topic
@@ -29,10 +33,7 @@ FLUSH_SECONDS = 5.0
 OFFSETS_TIMEOUT_SECONDS = 5.0
 STOP_AGAIN_SECONDS = 0.5
 
-_REPAIR = (
-    "restore the topic from a mirror or a backup, or, if this is the right log, "
-    "drop the read models' schema and let it be filled again from offset 0"
-)
+_REPAIR = "see docs/operations.md for what can be done"
 
 
 class KafkaEventLog:
@@ -154,6 +155,9 @@ class KafkaLogReader:
         self._topic = topic
         self._places = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
         self._positions: dict[int, int] = {}
+        self._compacted = {topic.name} if topic.configuration.get("cleanup.policy") == "compact" else set()
+        self._trail = ReadTrail(self.lost, self._epochs)
+        self._watching: asyncio.Task[None] | None = None
 
     async def begin(self, positions: Mapping[int, int]) -> None:
         """See `LogReader.begin`. Raises `WrongLog` also when the topic has another number of partitions."""
@@ -167,14 +171,18 @@ class KafkaLogReader:
                     f"{self._topic.name}/{partition} holds offsets {first} to {end}, and the reader wants to "
                     f"go on at {offset}: {_REPAIR}"
                 )
+        self._trail.begin()
         self._consumer.assign(self._places)
         self._seek(wanted)  # before anything is awaited, or the consumer looks for positions by itself
 
     async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[Record]:
-        """See `LogReader.read`. Raises `WrongLog` when the log has lost what comes next.
+        """See `LogReader.read`. Raises `WrongLog` when the log has lost what comes next, or what was read.
 
         Raises `LogUnavailable` when Kafka answers with something that is no record; nothing is skipped.
         """
+        self._trail.raise_if_lost()
+        if self._watching is not None and self._watching.done():
+            self._watching.result()  # it goes on for ever, so this raises what has ended it
         if self._consumer._fetcher.error_future.done():
             await self._reopen()
         try:
@@ -190,6 +198,7 @@ class KafkaLogReader:
         except KafkaError as error:
             self._seek(self._positions)  # some partitions moved on, and their records were not returned
             raise LogUnavailable(f"{self._topic.name}: not readable: {error}") from error
+        self._trail.add(mark_of(records[-1]) for records in batches.values())
         # Not the last record + 1: the marks of foreign producers' transactions are passed, never returned.
         self._positions = {place.partition: await self._consumer.position(place) for place in self._places}
         return next(iter(batches.values())) if len(batches) == 1 else list(chain(*batches.values()))
@@ -207,18 +216,30 @@ class KafkaLogReader:
         first = {place.partition: at.offset for place, at in found.items() if at is not None}
         return {**ends, **first}
 
+    async def lost(self, marks: Collection[Mark]) -> Sequence[Mark]:
+        """See `LogReader.lost`. Connects for itself."""
+        return await lost_marks(self._settings, marks, self._compacted)
+
     def positions(self) -> Mapping[int, int]:
         """See `LogReader.positions`."""
         return dict(self._positions)
 
     async def __aenter__(self) -> Self:
         self._consumer = await self._new_consumer()
+        self._watching = asyncio.create_task(self._trail.watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         await _stop(self._consumer)
+
+    async def _epochs(self) -> Mapping[int, int]:
+        with log_unavailable(f"{self._topic.name}: leaders not known"):
+            return await leader_epochs(self._consumer._client, self._topic.name)
 
     async def _new_consumer(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(

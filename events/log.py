@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 #: A record's `timestamp_type` where the broker dated it; 0 where its writer did.
 LOG_APPEND_TIME = 1
@@ -68,6 +68,16 @@ class Position:
     appended_at_ms: int | None = field(default=None, compare=False)
 
 
+class Mark(NamedTuple):
+    """A record that was read: where it stood, when it was appended (ms since 1970), and what it was."""
+
+    topic: str
+    partition: int
+    offset: int
+    appended_ms: int
+    digest: int
+
+
 KeyAndValue = tuple[bytes | None, bytes | None]
 
 
@@ -118,8 +128,8 @@ class LogReader(Protocol):
         """The next records, in order within each partition; empty when none came in time.
 
         Returns empty while the log is away and goes on by itself afterwards. Raises `WrongLog` when
-        the log has lost what comes next, `LogUnavailable` when it answers with something else than
-        records: the next call tries again. Nothing is ever skipped.
+        the log has lost what comes next, or what was read before, `LogUnavailable` when it answers with
+        something else than records: the next call tries again. Nothing is ever skipped.
         """
         ...
 
@@ -130,6 +140,13 @@ class LogReader(Protocol):
     async def offsets_at(self, milliseconds: int) -> Mapping[int, int]:
         """The offset of the first record appended at or after that time (ms since 1970, UTC), for every
         partition; the end where there is none. Raises `LogUnavailable`.
+        """
+        ...
+
+    async def lost(self, marks: Collection[Mark]) -> Sequence[Mark]:
+        """Those whose offset holds another record by now, or lies beyond the end. Raises `LogUnavailable`.
+
+        Says nothing about what lies before the first record, or may have been compacted away.
         """
         ...
 

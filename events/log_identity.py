@@ -32,8 +32,9 @@ async def check_log(
 
     Every topic that is not optional, or that the caller has `kept` rows of, exists with the partitions it was
     born with; an event store holds each record since offset 0 and keeps it for ever. Topics of `kept` also
-    keep what was agreed on, and in whose time. Raises `WrongLog`, which names all that is wrong and how to
-    repair it, and `LogUnavailable`. Opens and closes connections of its own; takes some 20 ms.
+    begin at offset 0 and keep what was agreed on, and in whose time. Raises `WrongLog`, which names all that
+    is wrong and how to repair it, and `LogUnavailable`. Opens and closes connections of its own; takes some
+    20 ms.
     """
     with log_unavailable("the log was not checked"):
         async with asyncio.timeout(timeout_seconds):
@@ -79,9 +80,9 @@ def _altered(
 
 def _is_whole_store(topic: Topic, kept: Collection[Topic], cluster: Cluster) -> bool:
     found = cluster.topics.get(topic.name)
-    keeps_all = topic.configuration.items() >= KEEP_EVERYTHING.items()
-    is_store = topic.is_event_store or (topic in kept and keeps_all)
-    return is_store and found is not None and found.partitions >= topic.partitions
+    return (
+        (topic.is_event_store or topic in kept) and found is not None and found.partitions >= topic.partitions
+    )
 
 
 def _forgotten(first_offsets: Mapping[tuple[str, int], int]) -> Iterator[str]:
@@ -89,5 +90,5 @@ def _forgotten(first_offsets: Mapping[tuple[str, int], int]) -> Iterator[str]:
         if offset > 0:
             yield (
                 f"{name}/{partition} begins at offset {offset}, its first records were deleted: "
-                "restore the topic from a mirror or a backup"
+                "restore the topic as docs/operations.md says"
             )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped]
 
 from events.errors import WrongLog
-from events.log import LOG_APPEND_TIME, KeyAndValue, Position
+from events.log import LOG_APPEND_TIME, KeyAndValue, Mark, Position
+from events.log_marks import mark_of
 from events.topics import PARTITIONS, Topic
 
 
@@ -115,9 +116,17 @@ class MemoryLogReader:
             for partition, records in enumerate(self._partitions)
         }
 
+    async def lost(self, marks: Collection[Mark]) -> Sequence[Mark]:
+        """See `LogReader.lost`."""
+        return sorted(mark for mark in marks if not self._holds(mark))
+
     def positions(self) -> Mapping[int, int]:
         """See `LogReader.positions`."""
         return dict(self._positions)
+
+    def _holds(self, mark: Mark) -> bool:
+        records = self._partitions[mark.partition]
+        return mark.offset < len(records) and mark_of(records[mark.offset]) == mark
 
     def _has_more(self) -> bool:
         return any(len(self._partitions[partition]) > offset for partition, offset in self._positions.items())

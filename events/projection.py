@@ -17,6 +17,8 @@ from events.topics import Topic
 OUTAGES = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout, LogUnavailable)
 
 Confirm = Callable[[AsyncConnection[Any]], Awaitable[None]]
+#: Of a topic's partition, over a connection that is in no transaction.
+ConfirmMarks = Callable[[AsyncConnection[Any], str, int], Awaitable[None]]
 
 
 class Projection(Protocol):

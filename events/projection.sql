@@ -26,9 +26,28 @@ WHERE projection = %(projection)s AND topic = %(topic)s AND partition = %(partit
   AND state_change < clock_timestamp() - interval '2 seconds';
 
 -- name: advance
--- Pass a batch, if it is still ours. It comes first in the batch's transaction, so that the row stays
--- locked until the batch is committed and a stale owner finds out before it does any work.
-UPDATE projection_offset
-SET next_offset = %(next_offset)s
-WHERE projection = %(projection)s AND topic = %(topic)s AND partition = %(partition)s
-  AND owner_epoch = %(owner_epoch)s AND next_offset = %(began_at)s;
+-- Pass a batch, if it is still ours and its topic is still what it was, and note what its last record was (none:
+-- the record's columns are null). It comes first in the batch's transaction, so that the row stays locked until
+-- the batch is committed and a stale owner finds out before it does any work. One mark is kept for each second
+-- of the log: a broker that has lost records was away for longer.
+WITH advanced AS (
+    UPDATE projection_offset
+    SET next_offset = %(next_offset)s
+    WHERE projection = %(projection)s AND topic = %(topic)s AND partition = %(partition)s
+      AND owner_epoch = %(owner_epoch)s AND next_offset = %(began_at)s
+      AND NOT EXISTS (SELECT FROM log_refusal WHERE topic = %(topic)s)
+    RETURNING topic, partition
+), marked AS (
+    INSERT INTO log_mark (topic, partition, second, record_offset, appended_ms, digest)
+    SELECT topic, partition, last.appended_ms / 1000, last.record_offset, last.appended_ms, last.digest
+    FROM advanced
+    CROSS JOIN (
+        SELECT %(record_offset)s::bigint AS record_offset, %(appended_ms)s::bigint AS appended_ms,
+               %(digest)s::bigint AS digest
+    ) AS last
+    WHERE last.record_offset IS NOT NULL
+    ON CONFLICT (topic, partition, second) DO UPDATE
+    SET record_offset = excluded.record_offset, appended_ms = excluded.appended_ms, digest = excluded.digest,
+        is_confirmed = false
+)
+SELECT FROM advanced;

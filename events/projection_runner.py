@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from events.errors import LogUnavailable, WrongLog, WrongSchema
 from events.group_member import Batch, ConsumerBroken, GroupMember
 from events.held_up import HeldUp
 from events.log import EventLog
-from events.projection import OUTAGES, Confirm, Projection, ProjectionMetrics
+from events.projection import OUTAGES, Confirm, ConfirmMarks, Projection, ProjectionMetrics
 from events.projection_standing import ProjectionStanding
 from events.settings import KafkaSettings
 from events.together import Crew, run_together
@@ -58,16 +58,22 @@ class ProjectionRunner:
         session_timeout_seconds: float = 10.0,
         confirm: Confirm | None = None,
         longest_transaction_seconds: float = 60.0,
+        confirm_marks: ConfirmMarks | None = None,
+        on_new_leader: Callable[[], None] = lambda: None,
     ) -> None:
         """`pool` is open; its connections autocommit and find `projection_offset` on their search path.
 
         `log` takes the dead letters. `session_timeout_seconds`: how long Kafka waits for a silent member.
         `confirm` is asked before each claim whether the rows are still ours to write; it raises if not.
         `longest_transaction_seconds`: how long a foreign transaction may hold a partition up.
+        `confirm_marks` is asked after `confirm` whether the log still holds what was read from the
+        partition: it raises `LogLost` if not. `on_new_leader` is told when a partition has another leader.
         """
         self._pool = pool
         self._projection = projection
         self._confirm = confirm
+        self._confirm_marks = confirm_marks
+        self._on_new_leader = on_new_leader
         self._kafka_address = kafka.bootstrap_servers
         self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
         #: For metrics, and for whoever asks whether all is well.
@@ -112,12 +118,16 @@ class ProjectionRunner:
         """None: not now."""
         if partition not in self._member.unclaimed():
             return None  # Kafka has taken it away while Postgres was waited for
-        async with self._pool.connection() as connection, connection.transaction():
-            if self._confirm is not None:
-                await self._confirm(connection)
-            return await try_to_claim(
-                connection, self._projection.name, self._projection.topic.name, partition
-            )
+        topic = self._projection.topic.name
+        async with self._pool.connection() as connection:
+            async with connection.transaction():
+                if self._confirm is not None:
+                    await self._confirm(connection)
+                claim = await try_to_claim(connection, self._projection.name, topic, partition)
+            if claim is not None and self._confirm_marks is not None:
+                # Once the claim is committed, its former owner leaves no more marks.
+                await self._confirm_marks(connection, topic, partition)
+        return claim
 
     async def _follow(self, claim: Claim, stopping: asyncio.Event) -> None:
         """Apply what is appended to one partition, for as long as it is ours."""
@@ -178,7 +188,7 @@ class ProjectionRunner:
         if not self._member.holds(batch.claim):
             raise StaleOwner(f"Kafka has taken {batch.claim} away")
         async with self._pool.connection() as connection, connection.transaction():
-            await advance(connection, batch.claim, batch.next_offset)
+            await advance(connection, batch.claim, batch.next_offset, batch.records)
             letters = await self._projection.apply(connection, batch.records)
             if self._outbox is not None:
                 # Before the commit: a dead letter may repeat, but is never missing.
@@ -199,7 +209,10 @@ class ProjectionRunner:
                 async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
                     await self._member.report()
                     lags = await self._member.lags()
+                    has_new_leader = await self._member.has_new_leader()
                 self.standing.heard(self._member.assigned(), lags, self._member.ends())
+                if has_new_leader:
+                    self._on_new_leader()
             except (LogUnavailable, TimeoutError) as error:
                 logger.debug("%s: no report to Kafka: %s", self._projection.name, error)
 

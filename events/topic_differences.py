@@ -24,7 +24,7 @@ def topic_differences(
         yield (
             f"{topic.name} has {found.partitions} partitions instead of the {topic.partitions} it is born "
             "with, so records of one key may be in two of them: make the topics anew under another "
-            "KAFKA_TOPIC_PREFIX and copy the records there, in order"
+            "KAFKA_TOPIC_PREFIX and restore each of them from this one, as docs/operations.md says"
         )
     if found.replicas < replicas:
         yield (

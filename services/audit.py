@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
@@ -90,6 +91,8 @@ def verify_command(
         typer.echo(json.dumps({"equal": exit_code == 0, **audited.as_json()}))
     else:
         _print_audited(audited, exit_code, at_position=at_position)
+        for loss in _run(ProjectorSettings, _losses) if audited.differences else ():
+            typer.echo(f"the log has lost records whose rows are kept: {loss}", err=True)
     raise typer.Exit(exit_code)
 
 
@@ -148,6 +151,19 @@ async def _verify(
         except (EventsError, psycopg.Error, OSError) as error:
             audited.untold[schema] = str(error).strip()
     return audited
+
+
+async def _losses(settings: ProjectorSettings, progress: Progress) -> list[str]:
+    """What an operator has given up: differences may stem from it. Nothing where nobody can say."""
+    import psycopg
+
+    from events.keeper.database import connect
+    from events.keeper.losses import accepted_losses
+
+    with suppress(psycopg.Error):
+        async with await connect(settings.database_url, "projector") as connection:
+            return list(await accepted_losses(connection))
+    return []
 
 
 def _print_audited(audited: _Audited, exit_code: int, *, at_position: bool) -> None:

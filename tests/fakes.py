@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from events.clock import Clock
@@ -11,14 +11,14 @@ from events.clock_offset import ClockOffset
 from events.errors import LogUnavailable
 from events.lifecycle import fold
 from events.lineage import Key, Lineage
-from events.log import LogReader, Position, Record
+from events.log import LogReader, Mark, Position, Record
 from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from events.topics import Topic
 from services.api.compact_keys import stored_keys
 from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
-from services.api.read_models import KeyPage, Page
+from services.api.read_models import KeyPage, KnownMarks, Page
 from services.api.schemas import ApiKeyInfo
 
 #: What the log in memory is called.
@@ -117,6 +117,9 @@ class UnsteadyReader:
     async def offsets_at(self, milliseconds: int) -> Mapping[int, int]:
         return await self._reader.offsets_at(milliseconds)
 
+    async def lost(self, marks: Collection[Mark]) -> Sequence[Mark]:
+        return await self._reader.lost(marks)
+
     def positions(self) -> Mapping[int, int]:
         return self._reader.positions()
 
@@ -135,6 +138,7 @@ class MemoryReadModels:
         self._known_log = known
         self.is_away = False
         self.is_behind = False
+        self.marks = KnownMarks()
         self.pages_asked = 0
 
     async def is_reachable(self) -> bool:
@@ -143,6 +147,10 @@ class MemoryReadModels:
     async def known_log(self) -> LogIdentity | None:
         self._answer()
         return self._known_log
+
+    async def known_marks(self) -> KnownMarks:
+        self._answer()
+        return self.marks
 
     async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:
         self._answer()

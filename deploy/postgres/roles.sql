@@ -21,7 +21,7 @@ $$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
 -- Rights that outlast a schema made anew. What the windows process may do stands in the projector's own schema,
--- since it is for three tables only.
+-- since it is for a few tables only.
 ALTER DEFAULT PRIVILEGES FOR ROLE hokusai_projector
     GRANT USAGE ON SCHEMAS TO hokusai_api, hokusai_auditor, hokusai_windows;
 ALTER DEFAULT PRIVILEGES FOR ROLE hokusai_projector GRANT SELECT ON TABLES TO hokusai_api, hokusai_auditor;

@@ -14,10 +14,11 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from events.errors import LogUnavailable
+from events.errors import LogLost, LogUnavailable, WrongLog
 from events.kafka_cluster import end_offsets
 from events.kafka_log import KafkaEventLog
 from events.keeper.database import connect
+from events.keeper.mark_trail import MarkTrail
 from events.keeper.metrics import Metrics
 from events.keeper.schema import (
     Schema,
@@ -78,6 +79,7 @@ class Keeper(WatchedProcess):
         """Connects nothing yet."""
         super().__init__(settings, kept.schema.name, metrics)
         self._kept = kept
+        self._marks = MarkTrail(settings, kept.topics)
         self._log = KafkaEventLog(settings, client_id=f"hokusai-auth {kept.schema.name}")
         self._runners = self._new_runners()
         self._answers = Remembered(self._probe)
@@ -97,7 +99,21 @@ class Keeper(WatchedProcess):
         opened = Opened(self._pool, self._log)
         running = [runner.run(pausing) for runner in self._runners]
         working = [run_together(work(opened), until(pausing)) for work in self._kept.works]
-        await run_together(run_all(*running, *working), self._pause(pausing, stopping))
+        try:
+            await run_together(run_all(*running, *working), self._pause(pausing, stopping))
+        except WrongLog as error:
+            await self._wait_if_lost(error)
+
+    async def _wait_if_lost(self, error: WrongLog) -> None:
+        """Records that are lost are waited for, in the sight of whoever watches. Raises any other error."""
+        try:
+            await self._confirm_log()
+        except LogLost as lost:
+            self._watch.refuse(lost)
+        except OUTAGES:
+            raise error from None
+        else:
+            raise error
 
     async def _pause(self, pausing: asyncio.Event, stopping: asyncio.Event) -> None:
         await run_together(until(stopping), until(self._watch.wrong))
@@ -114,6 +130,7 @@ class Keeper(WatchedProcess):
             known = await known_log(connection)
             found = await check_log(self._settings, self._settings, known, self._kept.topics)
             await remember_log(connection, found)
+            await self._marks.confirm(connection)
             if not await has_goals(connection):
                 await set_goals(connection, await end_offsets(self._settings, self._kept.topics))
 
@@ -132,6 +149,8 @@ class Keeper(WatchedProcess):
                 session_timeout_seconds=self._settings.session_timeout_seconds,
                 longest_transaction_seconds=self._settings.longest_transaction_seconds,
                 confirm=partial(confirm_schema, schema=self._kept.schema),
+                confirm_marks=self._marks.confirm,
+                on_new_leader=self._watch.hurry,
             )
             for projection in self._kept.projections
         ]

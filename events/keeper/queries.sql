@@ -19,7 +19,9 @@ INSERT INTO schema_version (version) VALUES (%(version)s);
 -- name: create_common
 -- What every such schema has. `log_identity`: whose log the rows were made from. `projection_offset`: how far
 -- each partition is applied, and which claim may apply more of it (see events/projection.sql). `fill_goal`:
--- what the log held when the schema was made, so that readers can tell a picture from half of one.
+-- what the log held when the schema was made, so that readers can tell a picture from half of one. `log_mark`:
+-- what stood in the log at some offsets when it was read. `log_refusal`: partitions where something else stands
+-- by now, or nothing. `log_loss`: what an operator has said about those.
 CREATE TABLE schema_version (version integer NOT NULL);
 CREATE TABLE log_identity (
     cluster_id      text    NOT NULL,
@@ -40,6 +42,47 @@ CREATE TABLE fill_goal (
     goal      bigint  NOT NULL,
     PRIMARY KEY (topic, partition)
 );
+CREATE TABLE log_mark (
+    topic         text    NOT NULL,
+    partition     integer NOT NULL,
+    second        bigint  NOT NULL,
+    record_offset bigint  NOT NULL,
+    appended_ms   bigint  NOT NULL,
+    digest        bigint  NOT NULL,
+    is_confirmed  boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (topic, partition, second)
+);
+CREATE TABLE log_refusal (
+    topic      text        NOT NULL,
+    partition  integer     NOT NULL,
+    first_lost bigint      NOT NULL,
+    applied_to bigint      NOT NULL,
+    why        text        NOT NULL,
+    refused_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, partition)
+);
+CREATE TABLE log_loss (
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL,
+    first_lost  bigint      NOT NULL,
+    applied_to  bigint      NOT NULL,
+    why         text        NOT NULL,
+    refused_at  timestamptz NOT NULL,
+    accepted_at timestamptz NOT NULL DEFAULT now(),
+    actor       text        NOT NULL,
+    reason      text        NOT NULL,
+    lost        jsonb       NOT NULL
+);
+-- Marks that were never compared with the log, and of each partition the newest one that was: where that one
+-- agrees, so does all that stands before it.
+CREATE VIEW open_marks AS
+    SELECT topic, partition, record_offset, appended_ms, digest
+    FROM log_mark AS mark
+    WHERE NOT is_confirmed OR record_offset = (
+        SELECT max(record_offset) FROM log_mark AS other
+        WHERE other.topic = mark.topic AND other.partition = mark.partition AND other.is_confirmed
+    );
+CREATE VIEW refusals AS SELECT topic, partition, first_lost, applied_to, why FROM log_refusal;
 CREATE VIEW positions AS SELECT topic, partition, next_offset FROM projection_offset;
 CREATE VIEW identity AS SELECT cluster_id, lifecycle_topic FROM log_identity;
 CREATE VIEW filled AS
@@ -73,3 +116,27 @@ SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %(sc
 -- name: all_positions
 -- Up to where the rows follow from each partition of the log.
 SELECT topic, partition, next_offset FROM positions;
+
+-- name: has_log_tables
+-- Whether the schema remembers what stood in the log.
+SELECT to_regclass('log_mark') IS NOT NULL;
+
+-- name: save_log_tables
+-- What is known of the log itself, whatever follows from it.
+SELECT json_build_object(
+    'marks', (SELECT coalesce(json_agg(log_mark), '[]') FROM log_mark),
+    'refusals', (SELECT coalesce(json_agg(log_refusal), '[]') FROM log_refusal),
+    'losses', (SELECT coalesce(json_agg(log_loss), '[]') FROM log_loss)
+);
+
+-- name: restore_marks
+-- What stood in the log.
+INSERT INTO log_mark SELECT * FROM jsonb_populate_recordset(NULL::log_mark, %(rows)s);
+
+-- name: restore_refusals
+-- What it was found to have lost.
+INSERT INTO log_refusal SELECT * FROM jsonb_populate_recordset(NULL::log_refusal, %(rows)s);
+
+-- name: restore_losses
+-- What was said about that.
+INSERT INTO log_loss SELECT * FROM jsonb_populate_recordset(NULL::log_loss, %(rows)s);

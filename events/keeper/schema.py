@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection, sql
+from psycopg.types.json import Jsonb
 
 from events.errors import WrongSchema
 from events.log_identity import LogIdentity
@@ -33,9 +34,9 @@ class Schema:
 async def prepare_schema(connection: AsyncConnection[Any], schema: Schema) -> None:
     """See that the schema is there in today's version; an older one is dropped, for a rebuild.
 
-    What is known of the log stays. The schema stands first in the connection's search path. Several
-    processes may do this at once. Raises `WrongSchema` when a newer version has made it: an old process that
-    starts again in the middle of an upgrade must not undo it.
+    What is known of the log stays: which it is, what stood in it, and what it has lost. The schema stands
+    first in the connection's search path. Several processes may do this at once. Raises `WrongSchema` when a
+    newer version has made it: an old process that starts again in the middle of an upgrade must not undo it.
     """
     async with connection.transaction():
         await connection.execute(_QUERIES["lock_schema"], {"schema": schema.name})
@@ -45,6 +46,7 @@ async def prepare_schema(connection: AsyncConnection[Any], schema: Schema) -> No
         if found is not None and found > schema.version:
             raise _newer(schema, found)
         known = None if found is None else await known_log(connection)
+        of_the_log = await _known_of_the_log(connection)
         name = sql.Identifier(schema.name)
         await connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(name))
         await connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
@@ -53,6 +55,8 @@ async def prepare_schema(connection: AsyncConnection[Any], schema: Schema) -> No
         await connection.execute(_QUERIES["remember_schema_version"], {"version": schema.version})
         if known is not None:
             await remember_log(connection, known)
+        for what, rows in of_the_log.items():
+            await connection.execute(_QUERIES[f"restore_{what}"], {"rows": Jsonb(rows)})
         logger.info("made schema %s, version %d: filling it from the log", schema.name, schema.version)
 
 
@@ -101,6 +105,19 @@ def _newer(schema: Schema, found: int) -> WrongSchema:
         f"schema {schema.name} is of version {found}, this process of version {schema.version}: upgrade it, "
         "or, to go back for good, stop every newer process and drop the schema"
     )
+
+
+async def knows_the_log(connection: AsyncConnection[Any]) -> bool:
+    """Whether the schema, the first of the search path, remembers what stood in the log."""
+    return bool(await _only_value(connection, "has_log_tables"))
+
+
+async def _known_of_the_log(connection: AsyncConnection[Any]) -> Mapping[str, list[Any]]:
+    """Rows about the log itself, whatever follows from it, by what they are about."""
+    if not await knows_the_log(connection):
+        return {}
+    known: Mapping[str, list[Any]] = await _only_value(connection, "save_log_tables")
+    return known
 
 
 async def _version(connection: AsyncConnection[Any]) -> int | None:

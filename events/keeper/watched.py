@@ -44,9 +44,11 @@ class WatchedProcess(ABC):
             await run_together(self._watch.run(), self._keep(stopping))
 
     async def _keep(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            await self._keep_while_ours(stopping)
+        while True:
             await run_together(until(self._watch.ours), until(stopping))
+            if stopping.is_set():
+                return
+            await self._keep_while_ours(stopping)
 
     @abstractmethod
     async def _prepare(self, opened: AsyncExitStack) -> None:

@@ -21,6 +21,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from events.errors import LogUnavailable, SettingsError, WrongLog
+from events.kafka_log import KafkaLogReader
 from events.keeper.operations import bind, serve
 from events.log_identity import check_log
 from events.process_logs import configure_logging
@@ -192,11 +193,12 @@ def _bind_operations(settings: ApiSettings) -> socket.socket | None:
 async def _refuse_another_log(settings: ApiSettings) -> None:
     """Raise `WrongLog` before any worker is started; wait for Kafka, but not for Postgres."""
     read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
+    reader = KafkaLogReader(settings, settings.lifecycle)
     await read_models.open()
     try:
         await wait_for(
             f"Kafka at {settings.bootstrap_servers}",
-            lambda: confirm_log(read_models, functools.partial(check_log, settings, settings)),
+            lambda: confirm_log(read_models, functools.partial(check_log, settings, settings), reader),
             (LogUnavailable,),
         )
     finally:

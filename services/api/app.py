@@ -104,7 +104,9 @@ def assemble(
     directory = KeyDirectory(fingerprints.known_ids)
     node = Node(node_folder, topic.partitions, COUNTERS, node_windows.NUMBERS)
     follower = Follower(ports.reader, directory, node, metrics, clock)
-    health = Health(follower, ports.read_models, ports.check_log, settings.max_staleness_seconds)
+    health = Health(
+        follower, ports.read_models, ports.check_log, ports.reader, settings.max_staleness_seconds
+    )
     source = f"hokusai-auth/api/{uuid4()}"
     peppers = KnownPeppers(fingerprints.known_ids, ports.peppers, ports.log, settings.peppers.name, source)
     newcomers = Newcomers(ports.reader, follower, directory)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
-from events.errors import LogUnavailable, WrongLog
+from events.errors import LogLost, LogUnavailable, WrongLog
+from events.log import LogReader
+from events.read_trail import lost_error
 from services.api.errors import ReadModelUnavailable
 from services.api.follower import Follower
 from services.api.ports import CheckLog, ReadModels
+from services.api.read_models import KnownMarks
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +29,13 @@ class Health:
         follower: Follower,
         read_models: ReadModels,
         check_log: CheckLog,
+        reader: LogReader,
         max_staleness_seconds: float,
     ) -> None:
         self._follower = follower
         self._read_models = read_models
         self._check_log = check_log
+        self._reader = reader
         self._max_staleness_seconds = max_staleness_seconds
         self._is_our_log = True
 
@@ -54,9 +60,14 @@ class Health:
             await self.check()
 
     async def check(self) -> None:
-        """Ask whether this is our log; no answer leaves what was known before."""
+        """Ask whether this is our log; no answer leaves what was known before.
+
+        Raises `LogLost`: whoever follows such a log may miss a revocation.
+        """
         try:
             await self.confirm()
+        except LogLost:
+            raise
         except WrongLog as error:
             if self._is_our_log:
                 logger.critical("not our log any more: %s", error)
@@ -68,13 +79,17 @@ class Health:
 
     async def confirm(self) -> None:
         """Raise `WrongLog` unless this is our log, `LogUnavailable` where it does not answer."""
-        await confirm_log(self._read_models, self._check_log)
+        await confirm_log(self._read_models, self._check_log, self._reader)
 
 
-async def confirm_log(read_models: ReadModels, check_log: CheckLog) -> None:
+async def confirm_log(read_models: ReadModels, check_log: CheckLog, reader: LogReader) -> None:
     """The same before there is a worker. Where Postgres is away any log is ours: the log has it all."""
-    try:
+    known, marks = None, KnownMarks()
+    with contextlib.suppress(ReadModelUnavailable):
         known = await read_models.known_log()
-    except ReadModelUnavailable:
-        known = None
+        marks = await read_models.known_marks()
     await check_log(known)
+    if marks.refusals:
+        raise LogLost("; ".join(marks.refusals))
+    if lost := await reader.lost(marks.marks):
+        raise lost_error(lost[0])

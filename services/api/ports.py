@@ -15,7 +15,7 @@ from events.log import EventLog, LogReader
 from events.log_identity import LogIdentity, check_log
 from events.waiting import wait_for
 from services.api.directory import KeyDirectory
-from services.api.read_models import KeyPage, Page, PostgresReadModels
+from services.api.read_models import KeyPage, KnownMarks, Page, PostgresReadModels
 from services.api.schemas import ApiKeyInfo
 from services.api.settings import ApiSettings
 from services.api.usage_read_models import Charges, DayOfUse, MonthOfUse, PostgresUsageReadModels
@@ -36,6 +36,10 @@ class ReadModels(Protocol):
 
     async def known_log(self) -> LogIdentity | None:
         """The log that the read models were built from, or None where nothing was built yet."""
+        ...
+
+    async def known_marks(self) -> KnownMarks:
+        """What the projector knows of what stood in the topic, and of what the log has lost of it."""
         ...
 
     async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:

@@ -6,6 +6,15 @@ SELECT cluster_id, lifecycle_topic FROM projector.identity;
 -- The next offset that the projection of a topic will read, for every partition it has begun.
 SELECT partition, next_offset FROM projector.positions WHERE topic = %(topic)s;
 
+-- name: marks
+-- What stood in a topic where the read models were made from it.
+SELECT topic, partition, record_offset, appended_ms, digest FROM projector.open_marks WHERE topic = %(topic)s;
+
+-- name: refusals
+-- Partitions of a topic that were found to have lost records.
+SELECT topic, partition, first_lost, applied_to, why FROM projector.refusals
+WHERE topic = %(topic)s ORDER BY partition;
+
 -- name: take_your_time
 -- For this transaction: a snapshot of a million keys is no question that somebody waits for, and its cursors
 -- are read to their end, so that whole tables are read rather than rows in the order of an index.

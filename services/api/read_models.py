@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -17,7 +17,9 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 from events.database_sessions import session_settings
+from events.keeper.mark_trail import Refusal
 from events.lineage import Lineage
+from events.log import Mark
 from events.log_identity import LogIdentity
 from events.queries import load_queries
 from services.api.compact_keys import StoredKey
@@ -56,6 +58,14 @@ class KeyPage:
     keys: bytes
     following: Page | None
     generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMarks:
+    """Of a topic: marks that it has to agree with, and a sentence for each partition that was refused."""
+
+    marks: Sequence[Mark] = field(default_factory=list)
+    refusals: Sequence[str] = field(default_factory=list)
 
 
 class PostgresReadModels:
@@ -105,6 +115,18 @@ class PostgresReadModels:
     async def known_log(self) -> LogIdentity | None:
         """The log that the read models were built from, or None where nothing was built yet."""
         return await in_time(self._known_log())
+
+    async def known_marks(self) -> KnownMarks:
+        """What the projector knows of what stood in the topic, and of what the log has lost of it."""
+        return await in_time(self._known_marks())
+
+    async def _known_marks(self) -> KnownMarks:
+        of = {"topic": self._topic}
+        async with self.connection() as connection:
+            cursor = connection.cursor(row_factory=tuple_row)
+            marks = [Mark(*row) for row in await (await cursor.execute(QUERIES["marks"], of)).fetchall()]
+            refusals = await (await cursor.execute(QUERIES["refusals"], of)).fetchall()
+        return KnownMarks(marks, [str(Refusal(*row)) for row in refusals])
 
     async def _known_log(self) -> LogIdentity | None:
         async with self.connection() as connection:

@@ -90,13 +90,6 @@ ORDER BY key_id, hour;
 -- How many rows wait until the topic is seen to have them.
 SELECT count(*) FROM projector.usage_unpublished;
 
--- name: unpublished_after
--- Rows that wait until the topic is seen to have them, in their order, from behind a row on.
-SELECT key_id::text, hour, revision FROM projector.usage_unpublished
-WHERE (key_id, hour) > (%(key_id)s::uuid, %(hour)s::timestamptz)
-ORDER BY key_id, hour
-LIMIT %(limit)s;
-
 -- name: count_still_unpublished
 -- How many of these rows the topic was not yet seen to have in these revisions.
 SELECT count(*)

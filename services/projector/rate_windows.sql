@@ -46,3 +46,14 @@ RETURNING partition;
 -- name: delete_hours
 -- Hours that have been over for three hours.
 DELETE FROM projector.rate_window WHERE hour < %(oldest_hour)s;
+
+-- name: write_marks
+-- The last counter of each partition that the rows include: see log_mark.
+INSERT INTO projector.log_mark (topic, partition, second, record_offset, appended_ms, digest)
+SELECT topic, partition, appended_ms / 1000, record_offset, appended_ms, digest
+FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(offsets)s::bigint[], %(moments)s::bigint[],
+            %(digests)s::bigint[])
+    AS last (topic, partition, record_offset, appended_ms, digest)
+ON CONFLICT (topic, partition, second) DO UPDATE
+SET record_offset = excluded.record_offset, appended_ms = excluded.appended_ms, digest = excluded.digest,
+    is_confirmed = false;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import shutil
@@ -23,7 +24,9 @@ from events.clock import Clock, boottime
 from events.errors import LogUnavailable
 from events.kafka_clients import log_unavailable
 from events.kafka_decompression import bound_unpacking
+from events.kafka_leader_epochs import watch_leaders
 from events.keeper.database import connect
+from events.keeper.mark_trail import MarkTrail
 from events.keeper.metrics import Metrics
 from events.keeper.schema import known_log
 from events.keeper.watched import KAFKA_SILENCE_SECONDS, PROBE_TIMEOUT_SECONDS, WatchedProcess
@@ -63,6 +66,7 @@ class WindowsProcess(WatchedProcess):
         """Connects nothing yet."""
         super().__init__(settings, SCHEMA, Metrics("windows"))
         self._topic = settings.rate_counters.name
+        self._marks = MarkTrail(settings, [settings.rate_counters])
         self._clock = Clock(follows_steps=False)
         self._told = self._metrics.of("windows")
         self._made: int | None = None  # which making of the schema has what was written so far
@@ -102,7 +106,10 @@ class WindowsProcess(WatchedProcess):
         self._recovered = True
         logger.info("keeping rate windows")
         await run_together(
-            self._write_always(app, unwritten), self._report_always(app, unwritten), _crash_of(app)
+            self._write_always(app, unwritten),
+            self._report_always(app, unwritten),
+            watch_leaders(self._settings, self._topic, self._watch.hurry),
+            _crash_of(app),
         )
 
     async def _write_always(self, app: faust.App, unwritten: Unwritten) -> None:
@@ -187,6 +194,8 @@ class WindowsProcess(WatchedProcess):
     async def _confirm_log(self) -> None:
         async with await connect(self._settings.database_url, SCHEMA) as connection:
             await check_log(self._settings, self._settings, await _known_log(connection))
+            with contextlib.suppress(UndefinedTable):  # the projector makes the schema anew
+                await self._marks.confirm(connection)
 
     async def _checks(self) -> Mapping[str, bool]:
         return {

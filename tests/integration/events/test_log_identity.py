@@ -63,7 +63,7 @@ async def test_a_deleted_head_is_refused(kafka_settings: KafkaSettings, topics: 
         await check_log(kafka_settings, topics, None)
     assert str(refusal.value) == (
         f"{name}/{second.partition} begins at offset 1, its first records were deleted: "
-        "restore the topic from a mirror or a backup"
+        "restore the topic as docs/operations.md says"
     )
 
 
@@ -144,6 +144,22 @@ async def test_who_keeps_rows_of_a_topic_depends_on_what_it_keeps(
         await check_log(kafka_settings, topics, None, [topics.statements, topics.usage])
     for told in ("billing.statements has retention.ms=604800000", "message.timestamp.type=CreateTime"):
         assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["hourly_usage", "statements"])
+async def test_a_topic_that_rows_are_kept_of_begins_at_its_first_record(
+    kafka_settings: KafkaSettings, topics: Topics, name: str
+) -> None:
+    topic = getattr(topics, name)
+    # A compacted topic loses nothing by request.
+    await configure(kafka_settings, topic, cleanup_policy="delete")
+    async with KafkaEventLog(kafka_settings) as log:
+        await log.append(topic.name, b"key", b"first")
+        await delete_before(kafka_settings, await log.append(topic.name, b"key", b"second"))
+    await configure(kafka_settings, topic, cleanup_policy=topic.configuration["cleanup.policy"])
+    await check_log(kafka_settings, topics, None)
+    with pytest.raises(WrongLog, match=rf"{name.split('_')[0]}.* begins at offset 1"):
+        await check_log(kafka_settings, topics, None, [topic])
 
 
 async def test_a_check_is_cheap(kafka_settings: KafkaSettings, topics: Topics) -> None:

@@ -47,8 +47,12 @@ async def test_an_offset_that_the_log_does_not_have_is_refused_never_reset(world
     async with world.runner():
         await world.caught_up(30)
     await world.execute("UPDATE projector.projection_offset SET next_offset = 1000 WHERE partition = 3")
-    sentence = await _refusal(world.projector())
-    assert f"{world.topics.lifecycle.name}/3@1000" in sentence
+    process = world.projector()
+    sentence = f"{world.topics.lifecycle.name}/3 has lost records"
+    await eventually(lambda: process.says(sentence), "it to refuse")
+    await eventually(lambda: process.says("(1000 records were read, and it ends at offset"), "it to say why")
+    await eventually(lambda: process.metric("projector_log_is_ours") == 0, "it to tell")
+    assert not process.is_ready()
     assert (
         await world.value("SELECT next_offset FROM projector.projection_offset WHERE partition = 3") == 1000
     )

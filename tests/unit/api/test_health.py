@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from events.errors import LogUnavailable, WrongLog
+from events.errors import LogLost, LogUnavailable, WrongLog
+from events.log import Mark
 from events.log_identity import LogIdentity
+from events.log_marks import mark_of
 from events.memory_log import MemoryLog
 from services.api.health import Health
+from services.api.read_models import KnownMarks
 from tests.fakes import ManualTime, MemoryReadModels
 from tests.unit.api.workers import TOPIC, build
 
@@ -26,7 +29,7 @@ class Watched:
     """A service health whose time, log and database do as the test says."""
 
     def __init__(self, folder: Path) -> None:
-        log = MemoryLog()
+        log = self.log = MemoryLog()
         self.time = ManualTime(NOW)
         self.read_models = MemoryReadModels(log, TOPIC, OUR_LOG)
         self.problem: Exception | None = None
@@ -34,7 +37,7 @@ class Watched:
         worker = build(folder, log.reader(TOPIC), log, self.time)
         worker.hasher.close()
         self.follower = worker.follower
-        self.health = Health(self.follower, self.read_models, self._check_log, 300)
+        self.health = Health(self.follower, self.read_models, self._check_log, log.reader(TOPIC), 300)
 
     async def _check_log(self, known: LogIdentity | None) -> LogIdentity:
         self.asked.append(known)
@@ -100,6 +103,30 @@ async def test_another_log_is_told_once_and_until_it_is_ours_again(
     watched.problem = None
     await watched.health.check()
     assert await watched.health.checks() == ALL_IS_WELL
+
+
+async def test_lost_records_end_whoever_follows_the_log(watched: Watched) -> None:
+    await watched.log.append(TOPIC.name, b"key", b"value")
+    marks = [Mark(TOPIC.name, partition, 0, 1_000, 1) for partition in range(TOPIC.partitions)]
+    watched.read_models.marks = KnownMarks(marks)
+    with pytest.raises(LogLost, match=f"{TOPIC.name}/0 has lost records"):
+        await watched.health.check()
+
+
+async def test_a_log_that_holds_what_was_read_is_ours(watched: Watched) -> None:
+    await watched.log.append(TOPIC.name, b"key", b"value")
+    reader = watched.log.reader(TOPIC)
+    await reader.begin({})
+    (record,) = await reader.read()
+    watched.read_models.marks = KnownMarks([mark_of(record)])
+    await watched.health.check()
+    assert await watched.health.checks() == ALL_IS_WELL
+
+
+async def test_a_refusal_that_the_projector_has_noted_is_ours_too(watched: Watched) -> None:
+    watched.read_models.marks = KnownMarks(refusals=["keys.lifecycle/3 has lost records"])
+    with pytest.raises(LogLost, match="has lost records"):
+        await watched.health.check()
 
 
 async def test_no_answer_leaves_what_was_known_before(watched: Watched) -> None:

@@ -25,8 +25,8 @@ def test_another_partition_count_cannot_be_repaired_in_place() -> None:
     [sentence] = differences(FoundTopic(11, 1, {}), {})
     assert sentence == (
         "live.keys.lifecycle has 11 partitions instead of the 12 it is born with, so records of one key may "
-        "be in two of them: make the topics anew under another KAFKA_TOPIC_PREFIX and copy the records "
-        "there, in order"
+        "be in two of them: make the topics anew under another KAFKA_TOPIC_PREFIX and restore each of "
+        "them from this one, as docs/operations.md says"
     )
 
 

@@ -20,6 +20,9 @@ class Place:
     partition: int
     offset: int
     timestamp: float = 0.0
+    topic: str = "ratelimit.counters"
+    key: bytes | None = None
+    value: bytes | None = None
 
 
 @dataclass
@@ -108,3 +111,14 @@ async def test_where_postgres_lags_behind_the_group_the_log_is_gone_on_with_from
     assert unwritten.changes().stretches == {0: (0, 5)}
     unwritten.written(unwritten.changes(), passed=[0])
     assert (beyond.acked, len(next_one.acked), unwritten.included) == ([], 1, {0: 5})
+
+
+async def test_the_last_counter_of_each_partition_is_marked_once() -> None:
+    unwritten = Unwritten()
+    for place in (Place(0, 4, 1.25), Place(0, 5, 1.5), Place(3, 7, 2.0)):
+        unwritten.add(Handled(place), None)
+    changes = unwritten.changes()
+    assert [mark[1:4] for mark in changes.marks] == [(0, 5, 1500), (3, 7, 2000)]
+    unwritten.add(Handled(Place(3, 8, 2.5)), None)
+    unwritten.written(changes, changes.next_offsets)
+    assert [mark[1:4] for mark in unwritten.changes().marks] == [(3, 8, 2500)]

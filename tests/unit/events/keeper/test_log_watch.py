@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from events.errors import LogUnavailable, WrongLog
+from events.errors import LogLost, LogUnavailable, WrongLog
 from events.keeper.log_watch import LogWatch
 from events.keeper.metrics import Metrics
 from events.together import run_together
@@ -54,3 +54,18 @@ async def test_no_answer_changes_nothing() -> None:
 
 async def _until(event: asyncio.Event) -> None:
     await event.wait()
+
+
+async def test_lost_records_are_waited_for_from_the_start() -> None:
+    watch = LogWatch(Answers(LogLost("its tail"), None), 0.001, Metrics("projector"))
+    await watch.start()
+    assert (watch.ours.is_set(), watch.wrong.is_set()) == (False, True)
+    await run_together(watch.run(), _until(watch.ours))
+    assert not watch.wrong.is_set()
+
+
+async def test_who_hurries_it_does_not_wait_for_the_next_minute() -> None:
+    watch = LogWatch(Answers(None, WrongLog("forgets")), 3600, Metrics("projector"))
+    await watch.start()
+    watch.hurry()
+    await run_together(watch.run(), _until(watch.wrong))
