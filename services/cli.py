@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from services.audit import audit
+from services.dead_letters.command import dlq
 from services.topics import topics
 
 # The commands import what they run when they run it: `--help` and each service start fast.
@@ -23,6 +24,7 @@ app = typer.Typer(
 
 app.add_typer(topics, name="topics")
 app.add_typer(audit, name="audit")
+app.add_typer(dlq, name="dlq")
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Workers = Annotated[int, typer.Option(min=1, help="Worker processes of the API.")]
