@@ -18,6 +18,7 @@ from events.log import Position, Record
 from events.queries import load_queries
 from events.replays import content_digest, own_headers, replayed_place
 from events.usage import KeyUsed
+from services.projector.array_text import array_text
 
 _QUERIES = load_queries("services.projector", "usage_replays.sql")
 
@@ -60,7 +61,7 @@ async def settle(connection: AsyncConnection[Any], events: Sequence[KeyUsed]) ->
     key_ids = sorted({event.data.key_id for event in events})
     if not key_ids:
         return
-    cursor = await connection.execute(_QUERIES["keys_with_refused"], {"key_ids": key_ids})
+    cursor = await connection.execute(_QUERIES["keys_with_refused"], {"key_ids": array_text(key_ids)})
     keys = {key_id for (key_id,) in await cursor.fetchall()}
     identities = sorted({(event.data.key_id, event.id) for event in events if event.data.key_id in keys})
     if identities:

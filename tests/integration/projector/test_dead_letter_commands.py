@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from events.codec import encode
 from events.kafka_cluster import partition_ends
+from events.kafka_log import KafkaEventLog
 from events.keys import KeyCreated
 from events.log import Position
 from events.replays import place_text
@@ -139,6 +140,35 @@ async def test_what_would_be_refused_again_is_not_replayed_and_skipped_with_a_re
     code, out, _ = await run("list", "--all")
     assert f"{text(use)}  unreadable  " in out
     assert "  skipped by ada  " in out
+
+
+async def test_where_one_letter_fails_the_others_go_on_and_it_is_told_with_1(world: World) -> None:
+    world.projector()
+    await world.append_usage([some_usage()])
+    gone = {"topic": world.topics.usage.name, "partition": "3", "offset": "4711", "reason": "unknown key"}
+    async with KafkaEventLog(world.kafka) as log:
+        headers = [(name, value.encode()) for name, value in gone.items()]
+        await log.append(world.topics.usage_dead_letters.name, b"key", b"value", headers)
+    await there_are(2)
+    code, _, err = await run("replay", *WHO)
+    assert code == 1
+    assert "4711 is not in the log any more" in err
+    assert err.splitlines()[-1] == "1 of 2 letters are replayed"
+    code, out, _ = await run("show", f"{world.topics.usage.name}/3@4711")
+    assert code == 0
+    assert "is not in the log any more" in out
+
+
+async def test_nothing_is_done_before_somebody_has_agreed(world: World) -> None:
+    world.projector()
+    await world.append_usage([some_usage()])
+    await there_are(1)
+    for command in ("replay", "skip"):
+        code, _, err = await run(command, "--actor", "ada", "--reason", "a test")
+        assert code == 1
+        assert "1 letters will be" in err
+    assert len(await letters()) == 1
+    assert len(await world.read(world.topics.usage)) == 1
 
 
 async def test_a_letter_is_shown_whole_but_for_keys_and_control_codes(world: World) -> None:
