@@ -195,7 +195,7 @@ async def test_the_whole_stack_works_and_nobody_can_do_more(guarded: Stack) -> N
     async with KafkaEventLog(kafka_of(guarded, "emitter"), timeout_seconds=20) as log:
         await log.append(guarded.topics.usage.name, b"key", b"{}")
         unknown = some_usage()
-        await log.append(guarded.topics.usage.name, unknown.partitionkey.encode(), encode(unknown))
+        await log.append(guarded.topics.usage.name, unknown.data.key_id.encode(), encode(unknown))
     await assert_refused(guarded, "operator", guarded.topics.lifecycle.name)
     eventually(lambda: len(dlq(guarded, "auditor", "list").stdout.splitlines()) == 2, 60, "two dead letters")
     who = ("--actor", "ada", "--reason", "a test", "--yes")
