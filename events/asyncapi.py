@@ -102,6 +102,7 @@ def asyncapi() -> dict[str, Any]:
             "messages": {
                 **{event.__name__: _message(event) for event in (*EVENTS, *TOTALS)},
                 "DeadLetter": DEAD_LETTER,
+                "DeadLetterNote": DEAD_LETTER_NOTE,
             }
         },
     }
@@ -188,6 +189,27 @@ DEAD_LETTER: dict[str, Any] = {
     },
     "payload": {"description": "the original value, byte for byte; absent where it was absent or is cut"},
     "bindings": {"kafka": {"key": {"description": "the original key, byte for byte, or absent"}}},
+}
+
+DEAD_LETTER_NOTE = {
+    "summary": "What somebody has done about a dead letter, and why. The last one of a letter counts.",
+    "contentType": "application/octet-stream",
+    "headers": {
+        "type": "object",
+        "description": "UTF-8 text; `note` tells a note from a letter",
+        "properties": {
+            "note": {"type": "string", "enum": ["replayed", "skipped"]},
+            "topic": _text("topic of the original record"),
+            "partition": _text("its partition", pattern="^[0-9]+$"),
+            "offset": _text("its offset", pattern="^[0-9]+$"),
+            "actor": _text("who has done it"),
+            "reason": _text("why"),
+            "read_to": _text("JSON: where each partition ended before; a letter from there on is newer"),
+        },
+        "required": ["note", "topic", "partition", "offset", "actor", "reason", "read_to"],
+    },
+    "payload": {"description": "none"},
+    "bindings": {"kafka": {"key": {"description": "topic/partition@offset of the original"}}},
 }
 
 

@@ -29,7 +29,7 @@ CHANNELS = (
     Channel(
         "lifecycle_dead_letters",
         "Records of keys.lifecycle that somebody has to look at.",
-        ("DeadLetter",),
+        ("DeadLetter", "DeadLetterNote"),
         {"reviewLifecycleDeadLetters": "receive"},
     ),
     Channel(
@@ -51,7 +51,7 @@ CHANNELS = (
     Channel(
         "usage_dead_letters",
         "Records of keys.usage that were not counted.",
-        ("DeadLetter",),
+        ("DeadLetter", "DeadLetterNote"),
         {"reviewUsageDeadLetters": "receive"},
     ),
     Channel(

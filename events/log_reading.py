@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 
 from events.errors import LogUnavailable
 from events.log import LogReader, Record
@@ -11,15 +12,21 @@ from events.log import LogReader, Record
 #: Such a reading has an end, so a log that says nothing for so long is not waited for.
 PATIENCE_SECONDS = 30.0
 
+_FROM_THE_FIRST: Mapping[int, int] = MappingProxyType({})
 
-async def read_through(reader: LogReader, ends: Mapping[int, int]) -> AsyncIterator[Sequence[Record]]:
+
+async def read_through(
+    reader: LogReader, ends: Mapping[int, int], begins: Mapping[int, int] = _FROM_THE_FIRST
+) -> AsyncIterator[Sequence[Record]]:
     """Every record from the first on until `ends` are reached, in order within each partition.
 
     The last ones may lie beyond. What partitions that `ends` does not name hold by now is left alone.
+    `begins`: where a partition begins that has forgotten its first records, as it may.
     Raises `LogUnavailable` when nothing comes for 30 s, `WrongLog` when the log has lost records.
     """
     now = await reader.end_offsets()
-    await reader.begin({partition: end for partition, end in now.items() if partition not in ends})
+    left_alone = {partition: end for partition, end in now.items() if partition not in ends}
+    await reader.begin({**begins, **left_alone})
     last_progress = time.monotonic()
     while any(reader.positions()[partition] < end for partition, end in ends.items()):
         before = dict(reader.positions())

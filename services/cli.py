@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from services.audit import audit
+from services.dead_letters.command import dlq
 from services.log import log
 from services.topics import topics
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(topics, name="topics")
 app.add_typer(audit, name="audit")
 app.add_typer(log, name="log")
+app.add_typer(dlq, name="dlq")
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Workers = Annotated[int, typer.Option(min=1, help="Worker processes of the API.")]

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 prefix=${KAFKA_TOPIC_PREFIX:-}
 PATH=$PATH:/opt/kafka/bin
 
-for principal in api projector windows billing topics auditor emitter; do
+for principal in api projector windows billing topics auditor operator emitter; do
   variable=KAFKA_${principal^^}_PASSWORD
   if [[ -n ${!variable:-} ]]; then
     kafka-configs.sh --bootstrap-server "$KAFKA_ADMIN_SERVER" --alter --entity-type users \

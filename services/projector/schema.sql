@@ -76,7 +76,7 @@ CREATE TABLE projector.usage_refused (
     key_id        uuid    NOT NULL,
     event_id      text    NOT NULL,
     digest        bytea   NOT NULL,
-    PRIMARY KEY (partition, record_offset)
+    PRIMARY KEY (partition, record_offset, key_id, event_id)  -- a record may be a batch of uses
 );
 CREATE INDEX usage_refused_of_key ON projector.usage_refused (key_id, event_id);
 CREATE INDEX usage_refused_by_age ON projector.usage_refused (partition, appended_ms);

@@ -19,7 +19,13 @@ from services.projector.array_text import array_text
 from services.projector.rows import Row
 from services.projector.usage_days import make_days
 from services.projector.usage_judging import judge, one_letter_each, unknown_key
-from services.projector.usage_replays import needs_no_letter, remember_refused, restore_replays, settle
+from services.projector.usage_replays import (
+    is_judged,
+    needs_no_letter,
+    remember_refused,
+    restore_replays,
+    settle,
+)
 from services.projector.usage_rows import usage_rows
 
 _KEYS_QUERIES = load_queries("services.projector")
@@ -53,7 +59,7 @@ class UsageProjection:
         if not records:
             return ()
         restored = await restore_replays(connection, records)
-        judged = [(record, use) for record in restored for use in judge(record)]
+        judged = [(record, use) for record in restored for use in judge(record) if is_judged(record, use)]
         uses = [(record, event) for record, event in judged if isinstance(event, KeyUsed)]
         letters = [
             letter for _, letter in judged if isinstance(letter, DeadLetter) and not needs_no_letter(letter)
@@ -61,7 +67,8 @@ class UsageProjection:
         lineage_ids = await self._lineages(connection, {event.data.key_id for _, event in uses})
         known = [event for _, event in uses if event.data.key_id in lineage_ids]
         unknown = [use for use in uses if use[1].data.key_id not in lineage_ids]
-        letters += [unknown_key(*use) for use in unknown]
+        # These first: they name the class of a letter that has several, and can be replayed.
+        letters = [*(unknown_key(*use) for use in unknown), *letters]
         await settle(connection, known)
         await remember_refused(connection, unknown, newest_ms=records[-1].timestamp)
         await roll_up(connection, usage_rows(known, lineage_ids), records)

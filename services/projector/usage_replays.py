@@ -7,7 +7,7 @@ identity has counted since; whatever else says that it is a replay is a record l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from events.log import Position, Record
 from events.queries import load_queries
 from events.replays import content_digest, own_headers, replayed_place
 from events.usage import KeyUsed
+from services.projector.array_text import array_text
 
 _QUERIES = load_queries("services.projector", "usage_replays.sql")
 
@@ -27,7 +28,10 @@ KEPT_MS = 90 * 24 * 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A replay in the place of its original: with its offset and append time."""
+    """A replay in the place of its original: with its offset and append time.
+
+    `refused`: which of its uses, by key_id and id, were refused and have not counted since.
+    """
 
     topic: str
     partition: int
@@ -37,6 +41,7 @@ class Restored:
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
+    refused: frozenset[tuple[str, str]]
 
 
 async def restore_replays(connection: AsyncConnection[Any], records: Sequence[Record]) -> Sequence[Record]:
@@ -46,13 +51,26 @@ async def restore_replays(connection: AsyncConnection[Any], records: Sequence[Re
         return records
     values = {"partition": records[0].partition, "offsets": [place.offset for _, place in claims]}
     rows = await (await connection.execute(_QUERIES["refused_originals"], values)).fetchall()
-    refused = {offset: (appended_ms, bytes(digest)) for offset, appended_ms, digest in rows}
+    originals = {offset: (appended_ms, bytes(digest)) for offset, appended_ms, digest, _, _ in rows}
+    refused: dict[int, set[tuple[str, str]]] = {}
+    for offset, _, _, key_id, event_id in rows:
+        refused.setdefault(offset, set()).add((key_id, event_id))
     restored: dict[int, Record] = {
-        record.offset: _restored(record, place, refused[place.offset][0])
+        record.offset: _restored(record, place, originals[place.offset][0], refused[place.offset])
         for record, place in claims
-        if place.offset in refused and refused[place.offset][1] == content_digest(record)
+        if place.offset in originals and originals[place.offset][1] == content_digest(record)
     }
     return [restored.get(record.offset, record) for record in records]
+
+
+def is_judged(record: Record, use: KeyUsed | DeadLetter) -> bool:
+    """Whether this of the record is to be judged: of a replay only those of its uses that were refused.
+
+    Others of the same batch have counted, or have a letter.
+    """
+    if not isinstance(record, Restored):
+        return True
+    return isinstance(use, KeyUsed) and (use.data.key_id, use.id) in record.refused
 
 
 async def settle(connection: AsyncConnection[Any], events: Sequence[KeyUsed]) -> None:
@@ -60,7 +78,7 @@ async def settle(connection: AsyncConnection[Any], events: Sequence[KeyUsed]) ->
     key_ids = sorted({event.data.key_id for event in events})
     if not key_ids:
         return
-    cursor = await connection.execute(_QUERIES["keys_with_refused"], {"key_ids": key_ids})
+    cursor = await connection.execute(_QUERIES["keys_with_refused"], {"key_ids": array_text(key_ids)})
     keys = {key_id for (key_id,) in await cursor.fetchall()}
     identities = sorted({(event.data.key_id, event.id) for event in events if event.data.key_id in keys})
     if identities:
@@ -106,7 +124,9 @@ def needs_no_letter(letter: DeadLetter) -> bool:
     return letter.reason == "too old" and replayed_place(letter.record) is not None
 
 
-def _restored(record: Record, original: Position, appended_ms: int) -> Record:
+def _restored(
+    record: Record, original: Position, appended_ms: int, refused: Collection[tuple[str, str]]
+) -> Record:
     return Restored(
         topic=record.topic,
         partition=record.partition,
@@ -116,4 +136,5 @@ def _restored(record: Record, original: Position, appended_ms: int) -> Record:
         key=record.key,
         value=record.value,
         headers=own_headers(record),
+        refused=frozenset(refused),
     )

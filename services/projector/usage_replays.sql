@@ -2,10 +2,10 @@
 
 -- name: refused_originals
 -- Those of one partition that replays claim to be, for this transaction alone.
-SELECT record_offset, appended_ms, digest
+SELECT record_offset, appended_ms, digest, key_id::text, event_id
 FROM projector.usage_refused
 WHERE partition = %(partition)s AND record_offset = ANY(%(offsets)s::bigint[])
-ORDER BY record_offset
+ORDER BY record_offset, key_id, event_id
 FOR UPDATE;
 
 -- name: keys_with_refused
@@ -17,15 +17,16 @@ WHERE EXISTS (SELECT FROM projector.usage_refused AS refused WHERE refused.key_i
 -- name: settle
 -- Forget the refused uses of these identities: they count now. Sorted, as everybody locks them.
 WITH settled AS (
-    SELECT refused.partition, refused.record_offset
-    FROM projector.usage_refused AS refused
+    SELECT partition, record_offset, key_id, event_id
+    FROM projector.usage_refused
     JOIN unnest(%(key_ids)s::uuid[], %(event_ids)s::text[]) AS counted(key_id, event_id)
         USING (key_id, event_id)
-    ORDER BY refused.partition, refused.record_offset
-    FOR UPDATE OF refused
+    ORDER BY partition, record_offset, key_id, event_id
+    FOR UPDATE OF usage_refused
 )
 DELETE FROM projector.usage_refused AS refused USING settled
-WHERE refused.partition = settled.partition AND refused.record_offset = settled.record_offset;
+WHERE refused.partition = settled.partition AND refused.record_offset = settled.record_offset
+  AND refused.key_id = settled.key_id AND refused.event_id = settled.event_id;
 
 -- name: refuse
 -- Remember a use that was refused.

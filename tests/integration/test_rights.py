@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from jgo.maven import MavenContext
 from typer.testing import CliRunner, Result
 
+from events.codec import encode
 from events.errors import LogUnavailable
 from events.kafka_log import KafkaEventLog
 from events.settings import KafkaSettings
@@ -29,6 +31,7 @@ from services.local.program import Program
 from tests.acceptance.eventually import eventually
 from tests.acceptance.fresh_stack import fresh_database
 from tests.acceptance.stack import Stack
+from tests.builders import some_usage
 from tests.conftest import IN_CONTAINERS
 
 pytestmark = [
@@ -37,7 +40,7 @@ pytestmark = [
 ]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-ACCOUNTS = ("api", "projector", "windows", "billing", "topics", "auditor", "emitter")
+ACCOUNTS = ("api", "projector", "windows", "billing", "topics", "auditor", "operator", "emitter")
 CACHE = platformdirs.user_cache_path("hokusai-auth")
 TOOLS = {
     "kafka-configs.sh": "kafka.admin.ConfigCommand",
@@ -191,6 +194,14 @@ async def test_the_whole_stack_works_and_nobody_can_do_more(guarded: Stack) -> N
         await assert_refused(guarded, name, guarded.topics.peppers.name)
     async with KafkaEventLog(kafka_of(guarded, "emitter"), timeout_seconds=20) as log:
         await log.append(guarded.topics.usage.name, b"key", b"{}")
+        unknown = some_usage()
+        await log.append(guarded.topics.usage.name, unknown.data.key_id.encode(), encode(unknown))
+    await assert_refused(guarded, "operator", guarded.topics.lifecycle.name)
+    eventually(lambda: len(dlq(guarded, "auditor", "list").stdout.splitlines()) == 2, 60, "two dead letters")
+    who = ("--actor", "ada", "--reason", "a test", "--yes")
+    for command, code, name in (("replay", 2, "auditor"), ("replay", 0, "operator"), ("skip", 0, "operator")):
+        run = dlq(guarded, name, command, *who)
+        assert run.returncode == code, (name, command, run.stderr)
 
     for role, statement in (
         ("api", "DELETE FROM projector.key"),
@@ -217,6 +228,14 @@ async def audit_verify(stack: Stack, changes: dict[str, str]) -> Result:
     # In a thread of its own: the command runs an event loop.
     environment = {**stack.settings, **changes}
     return await asyncio.to_thread(CliRunner().invoke, audit, ["verify"], env=environment)
+
+
+def dlq(stack: Stack, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`hokusai-auth dlq` with that account, which has no role in Postgres."""
+    environment = {**os.environ, **stack.settings, **account(stack, name)}
+    del environment["DATABASE_URL"]
+    command = [sys.executable, "-m", "services.cli", "dlq", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def counted(stack: Stack) -> bool:

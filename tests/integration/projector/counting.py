@@ -49,8 +49,9 @@ class Counting:
         await self.create(*keys)
 
     async def create(self, *keys: KeyCreated) -> None:
+        first = await self.value("SELECT count(*) FROM projector.key_event")
         async with self.connection() as connection:
-            records = [lifecycle_record(key, offset) for offset, key in enumerate(keys)]
+            records = [lifecycle_record(key, offset) for offset, key in enumerate(keys, start=first)]
             await KeysProjection(self.topics).apply(connection, records)
 
     async def apply(self, records: Iterable[StoredRecord]) -> Sequence[DeadLetter]:

@@ -170,6 +170,33 @@ async def test_a_record_that_claims_to_be_a_replay_of_nothing_is_judged_like_any
     assert await counting.value(REQUESTS) == len(claims)
 
 
+async def test_of_a_batch_only_what_was_refused_counts_when_it_is_replayed(
+    counting: Counting, key: KeyCreated
+) -> None:
+    """The batch has a use that has counted, two of unknown keys, one of them for ever, and one unreadable."""
+    known = a_key_created()
+    await counting.create(known)
+    uses = [a_use(known), a_use(key), a_use(a_key_created())]
+    batch = dataclasses.replace(
+        uses[0],
+        value=b"[" + b",".join([*(use.value or b"" for use in uses), b"{}"]) + b"]",
+        headers=(("content-type", b"application/cloudevents-batch+json"),),
+    )
+    (letter,) = await counting.apply([batch])
+    assert letter.reason == "unknown key"
+    assert "unreadable record" in letter.error
+    assert (await counting.value(REQUESTS), await counting.value(REFUSED)) == (1, 2)
+    await counting.create(key)
+    await counting.drop_every_identity()
+    (letter,) = await counting.apply([replayed(batch, 20)])
+    assert (letter.reason, letter.record.offset) == ("unknown key", 7)
+    assert "unreadable" not in letter.error
+    assert (await counting.value(REQUESTS), await counting.value(REFUSED)) == (2, 1)
+    await counting.drop_every_identity()
+    await counting.apply([replayed(batch, 21)])
+    assert (await counting.value(REQUESTS), await counting.value(REFUSED)) == (2, 1)
+
+
 async def test_refused_uses_are_forgotten_with_their_dead_letters(counting: Counting) -> None:
     await counting.apply([a_use(a_key_created())])
     late = appended(a_use(a_key_created(), time=NOON + 90 * DAY), 8, 91 * DAY)

@@ -1,0 +1,249 @@
+"""The commands of `hokusai-auth dlq`. 0: done, 1: something failed, 2: it cannot be done."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from events.log import Position
+    from services.dead_letters.book import Entry, Filter
+    from services.dead_letters.work import Desk
+
+# What the commands need is imported when they run: `hokusai-auth --help` starts fast.
+
+T = TypeVar("T")
+
+CANNOT = 2
+NOTED_AT_ONCE = 200
+
+
+dlq = typer.Typer(
+    help="Dead letters: records of keys.usage and keys.lifecycle that were not counted or not followed. "
+    "COORDINATES are those of the record, as in `keys.usage/3@4711`. "
+    "Exit codes: 0 done, 1 something failed, 2 it cannot be done (no rights, no such letter).",
+    no_args_is_help=True,
+)
+
+Coordinates = Annotated[list[str] | None, typer.Argument(help="Of records; else all open ones that fit.")]
+TopicOption = Annotated[str | None, typer.Option(help="Only of this topic, as keys.usage.")]
+RefusedAs = Annotated[str | None, typer.Option("--refused-as", help="Only those refused as this.")]
+Since = Annotated[datetime | None, typer.Option(help="Only records appended from then on (UTC).")]
+Until = Annotated[datetime | None, typer.Option(help="Only records appended before (UTC).")]
+Actor = Annotated[str, typer.Option(help="Who does it; kept with the letter.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; kept with the letter.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which letters are meant.")]
+
+
+@dlq.command("list")
+def list_command(
+    topic: TopicOption = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            "--reason", "--refused-as", help="Only those refused as this: unreadable, unknown key, ..."
+        ),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    *,
+    all_letters: Annotated[bool, typer.Option("--all", help="Also those replayed or skipped.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """One line for each open letter, by the time of its record; a letter that came twice is shown once."""
+
+    async def work(desk: Desk) -> None:
+        from services.dead_letters import showing
+
+        write = showing.as_json if as_json else showing.as_line
+        state = None if all_letters else "open"
+        for entry in desk.book.find(_filter(topic, reason, since, until, state)):
+            typer.echo(write(entry))
+
+    _run(topic, work)
+
+
+@dlq.command()
+def show(
+    coordinates: Annotated[str, typer.Argument(help="Of the record, as in keys.usage/3@4711.")],
+) -> None:
+    """All of a letter: what is wrong, what was done about it, and the record, with keys cut."""
+    place = _place(coordinates)
+
+    async def work(desk: Desk) -> None:
+        from services.dead_letters import showing
+        from services.dead_letters.work import OriginalGone
+
+        entry = _entry(desk, place)
+        original, trouble = None, None
+        try:
+            original = await desk.original(entry.letter)
+        except OriginalGone as error:
+            trouble = str(error)
+        stored = await desk.lookup.find(entry.letter.stands_at)
+        for line in showing.as_text(entry, stored, original, trouble):
+            typer.echo(line)
+
+    _run(place.topic, work)
+
+
+@dlq.command()
+def replay(
+    actor: Actor,
+    reason: Why,
+    coordinates: Coordinates = None,
+    topic: TopicOption = None,
+    refused_as: RefusedAs = None,
+    since: Since = None,
+    until: Until = None,
+    *,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Append uses again whose key is known by now: they count as of their first append, and once.
+
+    Only uses that were refused as `unknown key` can be replayed, within 90 days. The same version would
+    refuse all others again, for what they say; a newer one that reads them fills its schema again and takes
+    each in its place, keys.lifecycle included. A use that is refused again is open again.
+    """
+
+    async def work(desk: Desk) -> None:
+        from services.dead_letters.acting import Act, act_on
+        from services.dead_letters.work import REPLAYABLE, check_replayable, writer
+
+        wanted = _filter(topic, refused_as, since, until, "open")
+        named = _named(desk, coordinates)
+        for entry in named:
+            check_replayable(desk.settings, entry.letter)
+        if not named:
+            usage = dataclasses.replace(wanted, topic=desk.settings.usage.name, reason=REPLAYABLE)
+            others = desk.book.count(wanted) - desk.book.count(usage)
+            if others:
+                typer.echo(f"{others} others would be refused again: see --help", err=True)
+            wanted = usage
+        async with writer(desk.settings) as log:
+            act = Act("replayed", lambda entry: desk.replay(log, entry, actor, reason), at_once=1)
+            await act_on(act, desk, named, wanted, yes=yes, dry_run=dry_run)
+
+    _run(topic, work)
+
+
+@dlq.command()
+def skip(
+    actor: Actor,
+    reason: Why,
+    coordinates: Coordinates = None,
+    topic: TopicOption = None,
+    refused_as: RefusedAs = None,
+    since: Since = None,
+    until: Until = None,
+    *,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Leave letters at what they are, and note beside each who decided so and why.
+
+    A use that was skipped can still be replayed by its coordinates.
+    """
+
+    async def work(desk: Desk) -> None:
+        from services.dead_letters.acting import Act, act_on
+        from services.dead_letters.work import writer
+
+        wanted = _filter(topic, refused_as, since, until, "open")
+        async with writer(desk.settings) as log:
+            act = Act(
+                "skipped",
+                lambda entry: desk.note(log, "skipped", entry.letter, actor, reason),
+                at_once=NOTED_AT_ONCE,
+            )
+            await act_on(act, desk, _named(desk, coordinates), wanted, yes=yes, dry_run=dry_run)
+
+    _run(topic, work)
+
+
+def _filter(
+    topic: str | None, reason: str | None, since: datetime | None, until: datetime | None, state: str | None
+) -> Filter:
+    from services.dead_letters.book import Filter
+
+    return Filter(topic, reason, _time_text(since), _time_text(until), state)
+
+
+def _time_text(time: datetime | None) -> str | None:
+    """As letters write it, so that texts compare as times do."""
+    return None if time is None else time.replace(tzinfo=UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def _place(text: str) -> Position:
+    from events.replays import parse_place
+
+    place = parse_place(text)
+    if place is None:
+        raise typer.BadParameter(f"{text!r} is no coordinates: they are like keys.usage/3@4711")
+    return place
+
+
+def _named(desk: Desk, coordinates: Sequence[str] | None) -> Sequence[Entry]:
+    return [_entry(desk, _place(text)) for text in dict.fromkeys(coordinates or ())]
+
+
+def _entry(desk: Desk, place: Position) -> Entry:
+    from events.errors import EventsError
+    from events.replays import place_text
+
+    entry = desk.book.at(place)
+    if entry is None:
+        raise EventsError(f"there is no letter of {place_text(place.topic, place.partition, place.offset)}")
+    return entry
+
+
+def _run(topic: str | None, work: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
+    """Read the letters under a progress bar, then work; say in a sentence why it cannot be done."""
+    from rich import progress
+    from rich.console import Console
+
+    from events.errors import EventsError
+    from events.topics import LogSettings
+    from services.dead_letters.work import open_desk, topics_of_letters
+
+    console = Console(stderr=True)
+
+    async def read_and_work() -> T:
+        settings = LogSettings.from_environment(os.environ)
+        if topic not in (None, *topics_of_letters(settings)):
+            names = " and ".join(topics_of_letters(settings))
+            raise EventsError(f"{topic} has no dead letters: only {names} have")
+        bar = progress.Progress(
+            progress.TextColumn("reading dead letters"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        task = bar.add_task("read", total=None)
+        bar.start()
+        try:
+            opening = open_desk(
+                settings, topic, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+            async with opening as desk:
+                bar.stop()
+                return await work(desk)
+        finally:
+            bar.stop()
+
+    try:
+        return asyncio.run(read_and_work())
+    except (EventsError, sqlite3.Error) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(CANNOT) from None
