@@ -4,13 +4,14 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check unit integration acceptance bench lock
+.PHONY: help up test check unit integration acceptance chaos bench lock
 
 help:
 	@echo "make up           run everything on this machine (options: make up ARGS='--port 8100 --workers 4')"
 	@echo "make test         run all tests"
 	@echo "make check        lint and types"
 	@echo "make unit | integration | acceptance    one level of the tests"
+	@echo "make chaos        kill and stop everything at random while it is used (make chaos SECONDS=600 SEED=7)"
 	@echo "make bench        measure it all, about half an hour (make bench ARGS=--quick: try it out)"
 	@echo "make lock         pin what pyproject.toml asks for, with hashes"
 
@@ -34,6 +35,12 @@ integration: $(INSTALLED)
 
 acceptance: $(INSTALLED)
 	$(BIN)/pytest tests/acceptance $(ARGS)
+
+# What is done follows from the seed; when, from the machine.
+SECONDS := 300
+SEED := 1
+chaos: $(INSTALLED)
+	CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_chaos.py $(ARGS)
 
 # Leave the machine alone meanwhile; one bench alone: .venv/bin/python -m bench.validate
 bench: $(INSTALLED)
