@@ -18,9 +18,17 @@ from events.topics import Topics
 from events.usage import KeyUsed
 from services.projector.array_text import array_text
 from services.projector.rows import Row
-from services.projector.usage_days import make_days
+from services.projector.usage_duplicates import judge_duplicates
+from services.projector.usage_identities import (
+    find_remembered,
+    forget_facts,
+    lock_homes,
+    make_periods,
+    near_periods,
+    remember,
+)
 from services.projector.usage_judging import judge, unknown_key
-from services.projector.usage_rows import usage_rows
+from services.projector.usage_rows import Use
 
 _KEYS_QUERIES = load_queries("services.projector")
 _QUERIES = load_queries("services.projector", "usage.sql")
@@ -45,6 +53,7 @@ class UsageProjection:
     def __init__(self, topics: Topics, lifecycle_ends: LifecycleEnds) -> None:
         self.topic = topics.usage.name
         self.dead_letter_topic = topics.usage_dead_letters.name
+        self._partitions = topics.usage.partitions
         self._lifecycle = topics.lifecycle.name
         self._lifecycle_ends = lifecycle_ends
 
@@ -58,9 +67,14 @@ class UsageProjection:
         uses = [(record, event) for record, event in judged if isinstance(event, KeyUsed)]
         letters = [letter for _, letter in judged if isinstance(letter, DeadLetter)]
         lineage_ids = await self._lineages(connection, {event.data.key_id for _, event in uses})
-        known = [event for _, event in uses if event.data.key_id in lineage_ids]
         letters += [unknown_key(*use) for use in uses if use[1].data.key_id not in lineage_ids]
-        await roll_up(connection, usage_rows(known, lineage_ids), records)
+        known = [
+            Use.of(record, event, lineage_ids[event.data.key_id], self._partitions)
+            for record, event in uses
+            if event.data.key_id in lineage_ids
+        ]
+        letters += await count_uses(connection, known)
+        await note_progress(connection, records)
         return letters
 
     async def _lineages(
@@ -102,22 +116,39 @@ async def find_lineages(connection: AsyncConnection[Any], key_ids: Collection[st
     return dict(await cursor.fetchall())
 
 
-async def roll_up(connection: AsyncConnection[Any], rows: Sequence[Row], records: Sequence[Record]) -> None:
-    await make_days(connection, {row[0] for row in rows})
+async def count_uses(connection: AsyncConnection[Any], uses: Sequence[Use]) -> Sequence[DeadLetter]:
+    """Within a transaction: add uses of one partition, in order, to the sums. Returns conflicting ones."""
+    if not uses:
+        return ()
+    await lock_homes(connection, {use.home for use in uses})
+    periods = {use.period for use in uses}
+    tables = near_periods(periods, await make_periods(connection, periods))
+    known = await find_remembered(connection, (use.identity for use in uses), tables)
+    judged = judge_duplicates(uses, known)
+    await remember(connection, judged.remembered)
+    await forget_facts(connection, judged.withdrawn)
+    if judged.changes:
+        await _roll_up(connection, judged.changes, has_withdrawn=bool(judged.withdrawn))
+    return judged.letters
+
+
+async def note_progress(connection: AsyncConnection[Any], records: Sequence[Record]) -> None:
+    """How far one partition is, by the broker's time."""
+    appended_at = _appended_at(max(record.timestamp for record in records))
+    progress = {"partition": records[0].partition, "appended_at": appended_at}
+    await connection.execute(_QUERIES["note_progress"], progress)
+
+
+async def _roll_up(connection: AsyncConnection[Any], rows: Iterable[Row], *, has_withdrawn: bool) -> None:
     await connection.execute(_QUERIES["create_batch"])
-    await _copy(connection, rows)
-    progress = {
-        "partition": records[0].partition,
-        "appended_at": _appended_at(max(record.timestamp for record in records)),
-    }
-    # Planned anew each time: the tables may have grown a thousandfold since the last plan.
-    await connection.execute(_QUERIES["roll_up"], progress, prepare=False)
-
-
-async def _copy(connection: AsyncConnection[Any], rows: Iterable[Row]) -> None:
     async with connection.cursor().copy(_QUERIES["copy_batch"]) as copy:
         for row in rows:
             await copy.write_row(row)
+    # Planned anew each time: the tables may have grown a thousandfold since the last plan.
+    await connection.execute(_QUERIES["roll_up"], prepare=False)
+    if has_withdrawn:
+        for query in ("clear_months", "clear_days"):
+            await connection.execute(_QUERIES[query])
 
 
 def _appended_at(timestamp_ms: int) -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -14,7 +13,6 @@ from events.log import LogReader, Record
 from events.log_reading import records_before
 from events.totals import HourlyTotals, HourlyUsage
 from services.projector.published import RowName, last_revisions, record_key, row_of
-from services.projector.rows import Row
 from services.projector.verification_tables import Progress, Table, differences, ends_to_compare, table
 
 
@@ -55,7 +53,11 @@ def _compare_totals(
     rows = {RowName(*row[:2]): row for row in totals.rows}
     for name in (rows.keys() | last.keys()) - waiting:
         said = _totals(last.get(name))
-        wanted = HourlyTotals.model_validate(_fields(totals, rows[name])) if name in rows else None
+        wanted = (
+            HourlyTotals.model_validate(dict(zip(totals.columns, rows[name], strict=True)))
+            if name in rows
+            else None
+        )
         place = f"{topic}, {record_key(*name)}"
         said_revision, revision = said.revision if said else 0, wanted.revision if wanted else 0
         if said_revision < revision:
@@ -74,7 +76,3 @@ def _totals(record: Record | None) -> HourlyTotals | None:
     except UnreadableRecord:
         return None
     return event.data if isinstance(event, HourlyUsage) else None
-
-
-def _fields(totals: Table, row: Row) -> dict[str, str | int | datetime]:
-    return {**dict(zip(totals.columns, row, strict=True)), "revision": row[totals.columns.index("requests")]}

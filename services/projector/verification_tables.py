@@ -11,7 +11,7 @@ from events.log import LogReader
 from events.queries import load_queries
 from services.projector.rows import Row
 
-_QUERIES = {
+QUERIES = {
     **load_queries("services.projector"),
     **load_queries("services.projector", "usage.sql"),
     **load_queries("services.projector", "hourly.sql"),
@@ -30,7 +30,7 @@ class Table(NamedTuple):
 
 async def table(connection: AsyncConnection[Any], query: str, **parameters: object) -> Table:
     """The rows of a named query of this package."""
-    cursor = await connection.execute(_QUERIES[query], parameters)
+    cursor = await connection.execute(QUERIES[query], parameters)
     assert cursor.description is not None
     return Table([column.name for column in cursor.description], await cursor.fetchall())
 
