@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +21,9 @@ from events.keeper.database import connect
 from events.log import LOG_APPEND_TIME
 from events.projection_runner import BATCHES_IN_HAND
 from events.usage import KeyUsed
-from services.projector.rows import Row
-from services.projector.usage import find_lineages, roll_up
+from services.projector.usage import count_uses, find_lineages, note_progress
 from services.projector.usage_judging import judge
-from services.projector.usage_rows import usage_rows
+from services.projector.usage_rows import Use
 
 PROJECTION = "bench"
 
@@ -43,7 +42,7 @@ class StoredRecord:
     timestamp_type: int = LOG_APPEND_TIME
 
 
-Batch = tuple[list[StoredRecord], list[Row]]
+Batch = tuple[list[StoredRecord], list[Use]]
 
 
 async def feed_from_memory(place: Place, uses: Iterable[Record]) -> Progress:
@@ -61,7 +60,7 @@ async def feed_from_memory(place: Place, uses: Iterable[Record]) -> Progress:
         lineage_ids = await find_lineages(connections[0], {_key_id(r) for part in records for r in part})
         hands = [
             [
-                (batch, list(usage_rows([_use(record) for record in batch], lineage_ids)))
+                (batch, [_use(record, lineage_ids, place.topics.usage.partitions) for record in batch])
                 for batch in _in_turn(records[hand::BATCHES_IN_HAND])
             ]
             for hand in range(BATCHES_IN_HAND)
@@ -78,13 +77,14 @@ async def _apply_all(connection: AsyncConnection[Any], batches: Sequence[Batch])
 
 
 async def _apply(connection: AsyncConnection[Any], batch: Batch) -> None:
-    records, rows = batch
+    records, uses = batch
     first = records[0]
     claim = await claim_partition(connection, PROJECTION, first.topic, first.partition)
     async with connection.transaction():
         await advance(connection, claim, records[-1].offset + 1)
         await find_lineages(connection, {_key_id(record) for record in records})
-        await roll_up(connection, rows, records)
+        await count_uses(connection, uses)
+        await note_progress(connection, records)
 
 
 def _stored(place: Place, uses: Iterable[Record]) -> list[list[StoredRecord]]:
@@ -106,10 +106,10 @@ def _in_turn(parts: list[list[StoredRecord]]) -> Iterator[list[StoredRecord]]:
         yield from (batch for part in parts if (batch := part[begin : begin + LARGEST_BATCH_RECORDS]))
 
 
-def _use(record: StoredRecord) -> KeyUsed:
+def _use(record: StoredRecord, lineage_ids: Mapping[str, str], partitions: int) -> Use:
     (event,) = judge(record)
     assert isinstance(event, KeyUsed)
-    return event
+    return Use.of(record, event, lineage_ids[event.data.key_id], partitions)
 
 
 def _key_id(record: StoredRecord) -> str:

@@ -65,8 +65,9 @@ Exact = Annotated[
 class HourlyTotals(Fact):
     """All that is known of a key's use in one hour (UTC), late events included.
 
-    Absolute: each record replaces those of lower revisions. `revision` is the number of distinct events
-    summed up, so a rebuild announces the same. Times are summed in microseconds, exactly.
+    Absolute: each record replaces those of lower revisions. `revision` grows with every change and follows
+    from the log alone, so a rebuild announces the same. Times are summed in microseconds, exactly. A use that
+    was counted is withdrawn when a record of the same use precedes it in another partition: sums may shrink.
     """
 
     key_id: KeyId
@@ -74,7 +75,7 @@ class HourlyTotals(Fact):
     service_id: Annotated[Text, Field(description="the service that the key was issued for")]
     hour: Annotated[HourBegin, Field(description="when the hour begins")]
     revision: Positive
-    requests: Positive
+    requests: Count
     errors: Annotated[Sum, Field(description="requests answered with a status of 400 or more")]
     predictions: Sum
     compute_us: Sum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from events.codec import decode
@@ -14,6 +14,7 @@ from events.log import Record
 from events.memory_log import MemoryLog
 from events.topics import Topic, Topics
 from events.usage import KeyUsed
+from events.usage_identity import NEAR_PERIODS, content_of, period_of
 from services.api.errors import ReadModelUnavailable
 from services.api.usage_read_models import TOP_ENDPOINTS, Charges, DayOfUse, MonthOfUse, Sums
 
@@ -28,6 +29,7 @@ class MemoryUsageReadModels:
         self._topics = topics
         self.is_away = False
         self.is_filled = True
+        self.contents_asked = 0
 
     async def month(self, lineage_id: str, month: date) -> MonthOfUse:
         used = [use for use in await self._uses_of(lineage_id) if _month(use) == month]
@@ -47,6 +49,14 @@ class MemoryUsageReadModels:
             if first <= use.time.date() <= last and (services is None or use.data.service_id in services):
                 found[use.time.date(), use.data.service_id].append(use)
         return [DayOfUse(day, service_id, _sums(uses)) for (day, service_id), uses in sorted(found.items())]
+
+    async def content(self, key_id: str, event_id: str, now: datetime) -> int | None:
+        self.contents_asked += 1
+        for use in await self._uses():
+            apart = period_of(_ms(now)) - period_of(_ms(use.time))
+            if (use.data.key_id, use.id) == (key_id, event_id) and abs(apart) <= NEAR_PERIODS:
+                return content_of(use.data)
+        return None
 
     async def _uses_of(self, lineage_id: str) -> list[KeyUsed]:
         lineage = (await self._lineages()).get(lineage_id)
@@ -77,6 +87,10 @@ class MemoryUsageReadModels:
         reader = self._log.reader(topic)
         await reader.begin({})
         return await reader.read(1_000_000, timeout_seconds=0)
+
+
+def _ms(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
 
 
 def _month(use: KeyUsed) -> date:

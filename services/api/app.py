@@ -147,7 +147,7 @@ def assemble(
         ports.read_models,
         None if settings.usage_tokens is None else BearerTokens(settings.usage_tokens),
         directory,
-        UsageCommands(log, settings.usage.name, newcomers, clock, source),
+        UsageCommands(log, settings.usage.name, newcomers, ports.usage_read_models, clock, source),
         ports.usage_read_models,
     )
 

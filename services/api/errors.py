@@ -6,6 +6,7 @@ ApiError
 ├── WriteConflict           the log decided for somebody else, or the key cannot change any more
 ├── OutcomeUnknown          appended perhaps, but not confirmed in time
 ├── UsageUnconfirmed        the same for a use that was reported
+├── UsageConflict           another use of the key was reported under the same idempotency key
 ├── ReadModelUnavailable    Postgres does not answer, or lags too far behind the log
 ├── HasherBusy              no room for another bcrypt now
 └── CallerGone              nobody waits for the answer any more
@@ -47,6 +48,16 @@ class UsageUnconfirmed(ApiError):
     def __init__(self, event_id: str) -> None:
         super().__init__("The usage was not confirmed in time and may still be recorded")
         self.event_id = event_id
+
+
+class UsageConflict(ApiError):
+    """Another use of the key was reported under the same idempotency key; this one is not recorded."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This idempotency key was used to report another use of this key: report what was reported "
+            "before, or use another idempotency key"
+        )
 
 
 class ReadModelUnavailable(ApiError):

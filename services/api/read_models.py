@@ -226,13 +226,13 @@ class PostgresReadModels:
             raise ReadModelUnavailable("The read model is not available, try again") from error
 
 
-async def in_time(query: Coroutine[Any, Any, T]) -> T:
+async def in_time(query: Coroutine[Any, Any, T], seconds: float = ANSWER_SECONDS) -> T:
     """Give a query up that Postgres does not answer at all, as when it is frozen.
 
     It is left to end by itself: cancelling it would wait for the same silent server.
     """
     task = asyncio.create_task(query)
-    done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
     if done:
         return task.result()
     task.add_done_callback(lambda late: late.cancelled() or late.exception())

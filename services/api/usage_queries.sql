@@ -1,5 +1,5 @@
 -- What has been used, and what it comes to. `is_filled`: the picture is whole since it was last rebuilt; it is
--- told in the same breath as the sums, so that nobody sees a part of them. Every query has a row at least.
+-- told in the same breath as the sums, so that nobody sees a part of them. Every query of sums has a row at least.
 
 -- name: month_of_use
 -- The largest endpoints of a lineage in a month, each beside the sums over all of them.
@@ -45,3 +45,12 @@ LEFT JOIN projector.usage_days
     AND (%(services)s::text[] IS NULL OR service_id = ANY(%(services)s::text[]))
 ORDER BY day, service_id COLLATE "C"
 LIMIT %(most)s;
+
+-- name: content
+-- What the use of this identity states that counts, where the picture is whole. No row where none is known.
+SELECT content
+FROM projector.usage_identities
+WHERE identity = %(identity)s::uuid AND period BETWEEN %(first)s AND %(last)s
+  AND EXISTS (SELECT FROM projector.filled WHERE topic = %(topic)s AND is_filled)
+ORDER BY partition <> %(home)s, partition, record_offset
+LIMIT 1;

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from events.partitions import home_partition
 from events.queries import load_queries
 from events.topics import Topics
+from events.usage_identity import NEAR_PERIODS, identity_of, period_of
 from services.api.errors import ReadModelUnavailable
 from services.api.read_models import PostgresReadModels, in_time
 
@@ -18,6 +20,10 @@ TOP_ENDPOINTS = 10
 #: Whoever knows a key_id may report use for services of any name.
 MOST_DAYS_OF_USE = 10_000
 ROWS_AT_ONCE = 200
+#: A report is recorded all the same where this takes longer.
+CONTENT_SECONDS = 0.25
+#: Of four connections.
+LOOK_UPS_AT_ONCE = 2
 QUERIES = load_queries("services.api", "usage_queries.sql")
 
 
@@ -65,6 +71,8 @@ class PostgresUsageReadModels:
     def __init__(self, postgres: PostgresReadModels, topics: Topics) -> None:
         self._postgres = postgres
         self._usage = topics.usage.name
+        self._partitions = topics.usage.partitions
+        self._looking_up = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
         self._billed = [topics.hourly_usage.name, topics.lifecycle.name]
 
     async def month(self, lineage_id: str, month: date) -> MonthOfUse:
@@ -104,6 +112,24 @@ class PostgresUsageReadModels:
             services=list(services) if services is not None else None,
         )
         return [DayOfUse(row["day"], row["service_id"], _sums(row)) for row in rows]
+
+    async def content(self, key_id: str, event_id: str, now: datetime) -> int | None:
+        """What the use with this id states, if one is known that a report of now would repeat."""
+        period = period_of(int(now.timestamp() * 1000))
+        parameters = {
+            "topic": self._usage,
+            "identity": identity_of(key_id, event_id),
+            "first": period - NEAR_PERIODS,
+            "last": period + NEAR_PERIODS,
+            "home": home_partition(key_id, self._partitions),
+        }
+        return await in_time(self._content(parameters), CONTENT_SECONDS)
+
+    async def _content(self, parameters: Mapping[str, object]) -> int | None:
+        # Reports take turns, so that however many there are, other questions find a connection.
+        async with self._looking_up, self._postgres.connection() as connection:
+            row = await (await connection.execute(QUERIES["content"], parameters)).fetchone()
+        return None if row is None else int(row["content"])
 
     async def _rows(self, query: str, **parameters: object) -> list[dict[str, Any]]:
         return await in_time(self._query(query, parameters))

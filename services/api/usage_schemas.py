@@ -15,6 +15,7 @@ from services.api.usage_read_models import Charges, DayOfUse, MonthOfUse, Sums
 
 FIRST_YEAR = 1970
 US_PER_MS = 1000
+COUNTS_ONCE = "within 35 days counts once; later it is another use"
 
 
 def _a_time(text: object) -> object:
@@ -99,12 +100,14 @@ class RecordUsage(BaseModel):
 class DebitUsage(RecordUsage):
     """The same, told before the request is served."""
 
-    idempotency_key: IdempotencyKey = Field(description="a debit that is sent again under it counts once")
+    idempotency_key: IdempotencyKey = Field(
+        description=f"a debit that is reported again under it {COUNTS_ONCE}"
+    )
     model_id: Any = Field(default=None, description="not kept")
 
 
 class UnconfirmedUsage(Problem):
-    """A use that may still be recorded. Sent again with this `Idempotency-Key` it counts once."""
+    """A use that may still be recorded. Reported again with this `Idempotency-Key` it counts once."""
 
     idempotency_key: str
 

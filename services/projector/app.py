@@ -21,7 +21,7 @@ from services.projector.published import PublishedProjection
 from services.projector.schema import projector_schema
 from services.projector.settings import ProjectorSettings
 from services.projector.usage import UsageProjection
-from services.projector.usage_days import dropping_days
+from services.projector.usage_identities import dropping_periods
 
 #: A batch is tens of thousands of objects that all live until it is written: looking through them after
 #: every 700 new ones, as Python does by itself, takes a fifth of the process' time.
@@ -61,7 +61,7 @@ async def run(settings: ProjectorSettings, stopping: asyncio.Event) -> None:
         works=[
             publisher.work,
             announcer.work,
-            dropping_days(settings.usage.name, everything_appended),
+            dropping_periods(settings.usage.name, everything_appended),
         ],
         probe=count,
         checks=lambda: {"publishing": not (publisher.is_stalled or announcer.is_stalled)},

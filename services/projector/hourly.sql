@@ -23,9 +23,9 @@ WITH seen AS (
     WHERE waiting.key_id = seen.key_id AND waiting.hour = seen.hour AND waiting.revision <= seen.revision
 )
 INSERT INTO projector.usage_unpublished AS waiting (key_id, hour, revision)
-SELECT key_id, hour, usage_hour.requests
+SELECT key_id, hour, usage_hour.revision
 FROM seen JOIN projector.usage_hour USING (key_id, hour)
-WHERE usage_hour.requests > seen.revision
+WHERE usage_hour.revision > seen.revision
 ORDER BY key_id, hour
 ON CONFLICT (key_id, hour) DO UPDATE SET revision = greatest(waiting.revision, excluded.revision);
 
@@ -53,8 +53,8 @@ WITH held AS (
     WHERE waiting.key_id = held.key_id AND waiting.hour = held.hour AND revision > published_revision
     RETURNING waiting.key_id, waiting.hour
 )
-SELECT usage_hour.key_id::text, usage_hour.lineage_id::text, issued.service_id, usage_hour.hour, requests,
-       errors, predictions, compute_us, response_time_us
+SELECT usage_hour.key_id::text, usage_hour.lineage_id::text, issued.service_id, usage_hour.hour,
+       usage_hour.revision, requests, errors, predictions, compute_us, response_time_us
 FROM taken
 JOIN projector.usage_hour USING (key_id, hour)
 JOIN projector.key AS issued ON issued.key_id = usage_hour.key_id AND issued.lineage_id = usage_hour.lineage_id
@@ -109,7 +109,7 @@ SELECT key_id::text, hour FROM projector.usage_unpublished;
 
 -- name: all_totals
 -- What the topic has to say about every row.
-SELECT usage_hour.key_id::text, usage_hour.hour, usage_hour.lineage_id::text, issued.service_id, requests,
-       errors, predictions, compute_us, response_time_us
+SELECT usage_hour.key_id::text, usage_hour.hour, usage_hour.lineage_id::text, issued.service_id, revision,
+       requests, errors, predictions, compute_us, response_time_us
 FROM projector.usage_hour
 JOIN projector.key AS issued ON issued.key_id = usage_hour.key_id AND issued.lineage_id = usage_hour.lineage_id;

@@ -22,6 +22,7 @@ class Totals(NamedTuple):
     lineage_id: str
     service_id: str
     hour: datetime
+    revision: int
     requests: int
     errors: int
     predictions: int
@@ -51,14 +52,14 @@ def hourly_records(rows: Iterable[Totals], now: datetime) -> Sequence[KeyAndValu
             "lineage_id": row.lineage_id,
             "service_id": row.service_id,
             "hour": row.hour.astimezone(UTC),
-            "revision": row.requests,
+            "revision": row.revision,
             "requests": row.requests,
             "errors": row.errors,
             "predictions": row.predictions,
             "compute_us": row.compute_us,
             "response_time_us": row.response_time_us,
         }
-        stated = {"id": f"{key}/{row.requests}", "subject": row.key_id, "partitionkey": key, "data": totals}
+        stated = {"id": f"{key}/{row.revision}", "subject": row.key_id, "partitionkey": key, "data": totals}
         records.append((key.encode(), orjson.dumps(constant | stated, option=orjson.OPT_UTC_Z)))
     return records
 

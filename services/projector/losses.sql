@@ -29,7 +29,7 @@ DELETE FROM projector.usage_published;
 -- name: publish_again
 -- Every row waits to be sent, until usage.hourly, read anew, is seen to have it.
 INSERT INTO projector.usage_unpublished (key_id, hour, revision)
-SELECT key_id, hour, requests FROM projector.usage_hour ORDER BY key_id, hour
+SELECT key_id, hour, revision FROM projector.usage_hour ORDER BY key_id, hour
 ON CONFLICT (key_id, hour) DO UPDATE SET revision = excluded.revision, taken_until = NULL;
 
 -- name: read_published_anew

@@ -57,15 +57,18 @@ CREATE TABLE projector.key_event (
 );
 CREATE INDEX key_event_of_lineage ON projector.key_event (lineage_id, sequence);
 
--- Who has been counted: the identity of a use is (key_id, event_id), within a day of its own time. One
--- partition a day of event time, made when the first event of the day comes, dropped when no event that
--- counts can be of that day any more.
+-- Whose use has been counted: see `events/usage_identity.py` and `usage_duplicates.py`. A table of its own for
+-- each period of append, made when its first record comes, dropped when no record can come any more that is
+-- near it. They are children of this one, which stays empty.
 CREATE TABLE projector.usage_identity (
-    day      date NOT NULL,
-    key_id   uuid NOT NULL,
-    event_id text NOT NULL,
-    PRIMARY KEY (day, key_id, event_id)
-) PARTITION BY RANGE (day);
+    identity      uuid    NOT NULL,
+    period        integer NOT NULL,
+    partition     integer NOT NULL,
+    record_offset bigint  NOT NULL,
+    content       bigint  NOT NULL,
+    facts         text
+);
+CREATE INDEX usage_identity_index ON projector.usage_identity (identity);
 
 -- Uses whose key nobody had created, until one of their identity counts: what a replay may make count. This
 -- table alone depends on what of keys.lifecycle was there when a use was judged.
@@ -87,13 +90,16 @@ CREATE TABLE projector.usage_progress (
     appended_at timestamptz NOT NULL
 );
 
--- Sums of distinct events. Times are in microseconds, so that a sum does not depend on its order.
--- `requests` is the number of distinct events: the revision of the row. Sums of months and days are numeric,
--- because nobody vouches for what is reported: 64 bits overflow after 100 million reports of a day each.
+-- Sums of distinct uses. Times are in microseconds, so that a sum does not depend on its order. Sums of months
+-- and days are numeric, because nobody vouches for what is reported: 64 bits overflow after 100 million reports
+-- of a day each. `revision`: the number of uses, and two for each record that another one of its identity
+-- precedes in another partition. It grows with every change; where all that was counted was withdrawn, it is
+-- what is left of the row.
 CREATE TABLE projector.usage_hour (
     key_id           uuid        NOT NULL,
     hour             timestamptz NOT NULL,
     lineage_id       uuid        NOT NULL,
+    revision         bigint      NOT NULL,
     requests         bigint      NOT NULL,
     errors           bigint      NOT NULL,
     predictions      bigint      NOT NULL,
@@ -117,18 +123,18 @@ CREATE TABLE projector.usage_endpoint_month (
 );
 CREATE INDEX usage_endpoint_month_of_lineage ON projector.usage_endpoint_month (lineage_id, month);
 
--- By the service that reported the use. A row for each partition of keys.usage, so that processes that
--- apply different partitions never wait for each other.
+-- By the service that reported the use. A row for each partition of keys.usage that keys belong in, so that
+-- processes that apply different partitions never wait for each other.
 CREATE TABLE projector.usage_service_day (
     day              date    NOT NULL,
     service_id       text    NOT NULL,
-    partition        integer NOT NULL,
+    home             integer NOT NULL,
     requests         bigint  NOT NULL,
     errors           bigint  NOT NULL,
     predictions      numeric NOT NULL,
     compute_us       numeric NOT NULL,
     response_time_us numeric NOT NULL,
-    PRIMARY KEY (day, service_id, partition)
+    PRIMARY KEY (day, service_id, home)
 );
 
 CREATE TABLE projector.usage_last (
@@ -187,6 +193,11 @@ CREATE VIEW projector.lineages AS
 CREATE VIEW projector.usage_hours AS
     SELECT key_id, hour, lineage_id, requests, errors, predictions, compute_us, response_time_us
     FROM projector.usage_hour;
+
+-- The uses of the last weeks, and what they state.
+CREATE VIEW projector.usage_identities AS
+    SELECT identity, period, partition, record_offset, content
+    FROM projector.usage_identity;
 
 CREATE VIEW projector.usage_months AS
     SELECT key_id, month, endpoint, lineage_id, requests, errors, predictions, compute_us, response_time_us

@@ -17,7 +17,15 @@ from events.topics import Topics
 from events.usage import KeyUsed
 from services.projector.array_text import array_text
 from services.projector.rows import Row
-from services.projector.usage_days import make_days
+from services.projector.usage_duplicates import judge_duplicates
+from services.projector.usage_identities import (
+    find_remembered,
+    forget_facts,
+    lock_homes,
+    make_periods,
+    near_periods,
+    remember,
+)
 from services.projector.usage_judging import judge, one_letter_each, unknown_key
 from services.projector.usage_replays import (
     is_judged,
@@ -26,7 +34,7 @@ from services.projector.usage_replays import (
     restore_replays,
     settle,
 )
-from services.projector.usage_rows import usage_rows
+from services.projector.usage_rows import Use
 
 _KEYS_QUERIES = load_queries("services.projector")
 _QUERIES = load_queries("services.projector", "usage.sql")
@@ -49,6 +57,7 @@ class UsageProjection:
     def __init__(self, topics: Topics, lifecycle_ends: LifecycleEnds) -> None:
         self.topic = topics.usage
         self.dead_letter_topic = topics.usage_dead_letters.name
+        self._partitions = topics.usage.partitions
         self._lifecycle = topics.lifecycle.name
         self._lifecycle_ends = lifecycle_ends
 
@@ -65,13 +74,20 @@ class UsageProjection:
             letter for _, letter in judged if isinstance(letter, DeadLetter) and not needs_no_letter(letter)
         ]
         lineage_ids = await self._lineages(connection, {event.data.key_id for _, event in uses})
-        known = [event for _, event in uses if event.data.key_id in lineage_ids]
+        known = [use for use in uses if use[1].data.key_id in lineage_ids]
         unknown = [use for use in uses if use[1].data.key_id not in lineage_ids]
         # These first: they name the class of a letter that has several, and can be replayed.
         letters = [*(unknown_key(*use) for use in unknown), *letters]
-        await settle(connection, known)
+        await settle(connection, [event for _, event in known])
         await remember_refused(connection, unknown, newest_ms=records[-1].timestamp)
-        await roll_up(connection, usage_rows(known, lineage_ids), records)
+        letters += await count_uses(
+            connection,
+            [
+                Use.of(record, event, lineage_ids[event.data.key_id], self._partitions)
+                for record, event in known
+            ],
+        )
+        await note_progress(connection, records)
         return one_letter_each(letters)
 
     async def _lineages(
@@ -113,19 +129,36 @@ async def find_lineages(connection: AsyncConnection[Any], key_ids: Collection[st
     return dict(await cursor.fetchall())
 
 
-async def roll_up(connection: AsyncConnection[Any], rows: Sequence[Row], records: Sequence[Record]) -> None:
-    await make_days(connection, {row[0] for row in rows})
+async def count_uses(connection: AsyncConnection[Any], uses: Sequence[Use]) -> Sequence[DeadLetter]:
+    """Within a transaction: add uses of one partition, in order, to the sums. Returns conflicting ones."""
+    if not uses:
+        return ()
+    await lock_homes(connection, {use.home for use in uses})
+    periods = {use.period for use in uses}
+    tables = near_periods(periods, await make_periods(connection, periods))
+    known = await find_remembered(connection, (use.identity for use in uses), tables)
+    judged = judge_duplicates(uses, known)
+    await remember(connection, judged.remembered)
+    await forget_facts(connection, judged.withdrawn)
+    if judged.changes:
+        await _roll_up(connection, judged.changes, has_withdrawn=bool(judged.withdrawn))
+    return judged.letters
+
+
+async def note_progress(connection: AsyncConnection[Any], records: Sequence[Record]) -> None:
+    """How far one partition is, by the broker's time."""
+    newest = appended_at(max(record.timestamp for record in records))
+    progress = {"partition": records[0].partition, "appended_at": newest}
+    await connection.execute(_QUERIES["note_progress"], progress)
+
+
+async def _roll_up(connection: AsyncConnection[Any], rows: Iterable[Row], *, has_withdrawn: bool) -> None:
     await connection.execute(_QUERIES["create_batch"])
-    await _copy(connection, rows)
-    progress = {
-        "partition": records[0].partition,
-        "appended_at": appended_at(max(record.timestamp for record in records)),
-    }
-    # Planned anew each time: the tables may have grown a thousandfold since the last plan.
-    await connection.execute(_QUERIES["roll_up"], progress, prepare=False)
-
-
-async def _copy(connection: AsyncConnection[Any], rows: Iterable[Row]) -> None:
     async with connection.cursor().copy(_QUERIES["copy_batch"]) as copy:
         for row in rows:
             await copy.write_row(row)
+    # Planned anew each time: the tables may have grown a thousandfold since the last plan.
+    await connection.execute(_QUERIES["roll_up"], prepare=False)
+    if has_withdrawn:
+        for query in ("clear_months", "clear_days"):
+            await connection.execute(_QUERIES[query])

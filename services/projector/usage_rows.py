@@ -2,55 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import datetime
+from typing import NamedTuple, Self
 
+import orjson
+
+from events.log import Record
+from events.partitions import home_partition
 from events.usage import KeyUsed
+from events.usage_identity import content_of, identity_of, microseconds, period_of
 from services.projector.rows import Row
 
 FIRST_ERROR_STATUS = 400
-_DAY = timedelta(days=1)
 
 
-def usage_rows(events: Iterable[KeyUsed], lineage_ids: Mapping[str, str]) -> list[Row]:
-    """One row for each identity and day, of the first event that has them, in the order of the log.
+class Facts(NamedTuple):
+    """What a use adds to sums, and where."""
 
-    An event counts unless an earlier one of its identity is of the same day or a day beside it. The column
-    `is_first` says so of the batch; what earlier batches had, only the database knows. `lineage_ids` has
-    the lineage of every key.
+    lineage_id: str
+    time: datetime
+    endpoint: str
+    service_id: str
+    errors: int
+    predictions: int
+    compute_us: int
+    response_time_us: int
+
+    @classmethod
+    def of(cls, event: KeyUsed, lineage_id: str) -> Self:
+        use = event.data
+        return cls(
+            lineage_id,
+            event.time,
+            use.endpoint,
+            use.service_id,
+            int(use.status_code >= FIRST_ERROR_STATUS),
+            use.predictions_count,
+            microseconds(use.compute_ms),
+            microseconds(use.response_time_ms),
+        )
+
+
+class Use(NamedTuple):
+    """A use of a known key, as a record of a batch states it. `home`: the partition of its key."""
+
+    record: Record
+    key_id: str
+    home: int
+    identity: str
+    content: int
+    period: int
+    facts: Facts
+
+    @classmethod
+    def of(cls, record: Record, event: KeyUsed, lineage_id: str, partitions: int) -> Self:
+        key_id = event.data.key_id
+        return cls(
+            record,
+            key_id,
+            home_partition(key_id, partitions),
+            identity_of(key_id, event.id),
+            content_of(event.data),
+            period_of(record.timestamp),
+            Facts.of(event, lineage_id),
+        )
+
+
+class Change(NamedTuple):
+    """What becomes of a use: how often it is added to the sums, and what that adds to the hour's revision.
+
+    A use ends at a revision of 1 where it counts and of 2 where another one counts instead, whichever came
+    first. So a revision grows with every change, and is the same in every rebuild.
     """
-    days_of: dict[tuple[str, str], set[date]] = {}
-    rows = []
-    for event in events:
-        days = days_of.setdefault((event.data.key_id, event.id), set())
-        day = event.time.date()
-        if day not in days:
-            is_first = not days & {day - _DAY, day + _DAY}
-            rows.append(_row(event, lineage_ids[event.data.key_id], day, is_first=is_first))
-            days.add(day)
-    return rows
+
+    times: int
+    revisions: int
 
 
-def microseconds(milliseconds: float) -> int:
-    """Whole ones: they add up to the same sum in any order."""
-    return round(milliseconds * 1000)
+COUNTED = Change(1, 1)
+PASSED_OVER = Change(0, 2)
+WITHDRAWN = Change(-1, 1)
 
 
-def _row(event: KeyUsed, lineage_id: str, day: date, *, is_first: bool) -> Row:
-    use = event.data
+def change_row(key_id: str, home: int, facts: Facts, change: Change) -> Row:
+    """What the change adds to the sums."""
+    times, revisions = change
+    day = facts.time.date()
     return (
+        key_id,
+        facts.lineage_id,
+        facts.time.replace(minute=0, second=0, microsecond=0),
         day,
-        use.key_id,
-        event.id,
-        is_first,
-        lineage_id,
-        event.time.replace(minute=0, second=0, microsecond=0),
         day.replace(day=1),
-        use.endpoint,
-        use.service_id,
-        use.status_code >= FIRST_ERROR_STATUS,
-        use.predictions_count,
-        microseconds(use.compute_ms),
-        microseconds(use.response_time_ms),
-        event.time,
+        facts.endpoint,
+        facts.service_id,
+        home,
+        revisions,
+        times,
+        times * facts.errors,
+        times * facts.predictions,
+        times * facts.compute_us,
+        times * facts.response_time_us,
+        facts.time,
     )
+
+
+def pack(facts: Facts, appended_ms: int) -> str:
+    """As text: what is needed to withdraw the use, and to say of which record it was."""
+    return orjson.dumps([appended_ms, *facts]).decode()
+
+
+def unpack(text: str) -> tuple[Facts, int]:
+    """What `pack` has packed."""
+    appended_ms, lineage_id, time, *rest = orjson.loads(text)
+    return Facts(lineage_id, datetime.fromisoformat(time), *rest), appended_ms

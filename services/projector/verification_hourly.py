@@ -143,5 +143,4 @@ def _totals(record: Record) -> HourlyTotals | None:
 
 
 def _wanted(columns: Any, row: Row) -> HourlyTotals:
-    fields = dict(zip(columns, row, strict=True))
-    return HourlyTotals.model_validate({**fields, "revision": fields["requests"]})
+    return HourlyTotals.model_validate(dict(zip(columns, row, strict=True)))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from events.memory_log import MemoryLog
 from events.projection import Projection
 from events.topics import Topics
 from events.usage import KeyUsed
+from events.usage_identity import content_of
 from services.api.errors import ReadModelUnavailable
 from services.api.ports import UsageReadModels
 from services.api.read_models import PostgresReadModels
@@ -184,6 +186,19 @@ async def test_the_ten_largest_endpoints_come_by_count_and_name_beside_the_sums_
 
     assert month.sums.requests == 14
     assert month.top_endpoints == (("/8", 2), *((f"/{n}", 1) for n in range(8)), ("/Z", 1))
+
+
+async def test_what_a_use_states_is_known_by_key_and_id_for_35_days(subject: Subject) -> None:
+    created = a_key_created()
+    use = used(created, id="one", predictions_count=3)
+    await subject.knows(created, use, used(created, id="another"))
+    content = partial(subject.read_models.content, created.data.key_id)
+
+    assert await content("one", NOW) == content_of(use.data)
+    assert await content("one", NOW + timedelta(days=33)) == content_of(use.data)
+    assert await content("one", NOW + timedelta(days=60)) is None
+    assert await content("two", NOW) is None
+    assert await subject.read_models.content(fresh_id(), "one", NOW) is None
 
 
 async def test_of_nothing_the_sums_are_zero(subject: Subject) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 #: Who names a library that does I/O. Where several lines fit an import, one that allows it is enough.
 LIBRARIES: dict[str, list[str]] = {
     "aiokafka": ["events/kafka_*.py", "events/topic_admin.py", "events/group_member.py"],
-    "aiokafka.partitioner": ["events/memory_log.py"],
+    "aiokafka.partitioner": ["events/memory_log.py", "events/partitions.py"],
     "psycopg": [
         "events/batch_size.py",
         "events/projection.py",
@@ -35,7 +35,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/projector/array_dumper.py",
         "services/projector/keys.py",
         "services/projector/usage.py",
-        "services/projector/usage_days.py",
+        "services/projector/usage_identities.py",
         "services/projector/usage_replays.py",
         "services/projector/published.py",
         "services/projector/hourly.py",

@@ -18,6 +18,7 @@ from services.api.errors import (
     OutcomeUnknown,
     ReadModelUnavailable,
     Unauthenticated,
+    UsageConflict,
     UsageUnconfirmed,
     WriteConflict,
 )
@@ -33,6 +34,7 @@ STATUS = {
     Unauthenticated: 401,
     KeyNotFound: 404,
     WriteConflict: 409,
+    UsageConflict: 409,
     ReadModelUnavailable: 503,
     CallerGone: CLIENT_CLOSED_REQUEST,
 }

@@ -29,6 +29,7 @@ from services.api.schemas import Message, Problem
 from services.api.state import State
 from services.api.usage_read_models import MOST_DAYS_OF_USE
 from services.api.usage_schemas import (
+    COUNTS_ONCE,
     DateTime,
     DebitUsage,
     EndDateTime,
@@ -50,6 +51,9 @@ AGGREGATED = timedelta(days=30)
 
 UNCONFIRMED: Answer = {
     503: {"model": UnconfirmedUsage, "description": "Not confirmed in time: it may still be recorded"}
+}
+CONFLICT: Answer = {
+    409: {"model": Problem, "description": "The idempotency key was used to report another use of this key"}
 }
 NO_TOKEN: Answer = {
     401: {"model": Problem, "description": "No or wrong usage token, where one is set", "headers": CHALLENGE}
@@ -79,7 +83,7 @@ async def idempotency_key(
     request: Request,
     given: Annotated[
         IdempotencyKey | None,
-        Header(alias="Idempotency-Key", description="a use that is sent again under it counts once"),
+        Header(alias="Idempotency-Key", description=f"a use that is reported again under it {COUNTS_ONCE}"),
     ] = None,
 ) -> str | None:
     """What the caller calls this use."""
@@ -95,7 +99,7 @@ reports = APIRouter(
     prefix=PREFIX,
     tags=["usage"],
     route_class=ReportRoute,
-    responses={**BODY, **NO_TOKEN, **NOT_FOUND, **UNCONFIRMED},
+    responses={**BODY, **NO_TOKEN, **NOT_FOUND, **CONFLICT, **UNCONFIRMED},
     strict_content_type=False,
 )
 # The route class checks the token; this only puts the scheme into OpenAPI.
@@ -116,7 +120,11 @@ async def record_usage(
     by: By,
     event_id: Annotated[str | None, Depends(idempotency_key)],
 ) -> Message:
-    """Record that a key served a request. Once this is answered 200, the use is in the log."""
+    """Record that a key served a request. Once this is answered 200, the use is in the log.
+
+    Reported again under the same `Idempotency-Key` within 35 days it counts once, and another use under it is
+    409. Where that is not known yet the answer is 200, but the first use counts alone.
+    """
     return await _record("record_usage", key_id, body, event_id, state, by)
 
 

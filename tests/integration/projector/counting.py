@@ -57,7 +57,13 @@ class Counting:
     async def apply(self, records: Iterable[StoredRecord]) -> Sequence[DeadLetter]:
         """One batch, in a transaction of its own."""
         async with self.connection() as connection, connection.transaction():
-            return await self._projection.apply(connection, list(records))
+            return await self.apply_within(connection, records)
+
+    async def apply_within(
+        self, connection: AsyncConnection[Any], records: Iterable[StoredRecord]
+    ) -> Sequence[DeadLetter]:
+        """One batch, in a transaction that is open."""
+        return await self._projection.apply(connection, list(records))
 
     async def apply_all(
         self, connection: AsyncConnection[Any], batches: Iterable[Sequence[StoredRecord]]

@@ -31,8 +31,8 @@ TAMPERED = {
     "INSERT INTO projector.usage_last VALUES (gen_random_uuid(), now())": "does not follow from the log",
     "UPDATE projector.projection_offset SET next_offset = 50": "Postgres is at offset 50, the log ends at",
     "DELETE FROM projector.usage_published": "is missing in Postgres",
-    "UPDATE projector.usage_hour SET requests = 9": "at revision 2, behind Postgres with 9",
-    "UPDATE projector.usage_hour SET requests = 1": "at revision 2, ahead of Postgres with 1",
+    "UPDATE projector.usage_hour SET revision = 9": "at revision 2, behind Postgres with 9",
+    "UPDATE projector.usage_hour SET revision = 1": "at revision 2, ahead of Postgres with 1",
     "UPDATE projector.usage_hour SET response_time_us = 7": "other totals than Postgres in the same revision",
 }
 

@@ -1,4 +1,4 @@
-"""Repeated, cut into batches anywhere, applied by two at once: the sums are those of the distinct events."""
+"""Repeated, cut into batches anywhere, read in any order: the sums are those of the distinct uses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from events.dead_letters import DeadLetter
 from events.errors import LogUnavailable
+from events.keeper.spool import SHARES
 from events.keys import KeyCreated
 from events.lifecycle import fold
+from events.partitions import home_partition
 from events.usage import KeyUsed
-from services.projector.usage_days import drop_past_days
-from services.projector.verification_usage import CountedUses
+from events.usage_identity import period_of
+from services.projector.rows import Row
+from services.projector.usage_identities import drop_past_periods
+from services.projector.verification_tables import TABLES
+from services.projector.verification_uses import CountedUses
 from tests.builders import StoredRecord, a_key_created, lifecycle_record, some_usage
 from tests.integration.projector.counting import Counting
 from tests.usage_records import usage_record
@@ -22,8 +28,8 @@ from tests.usage_records import usage_record
 pytestmark = pytest.mark.anyio
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-MIDNIGHT = datetime(2026, 3, 11, tzinfo=UTC)
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PARTITIONS = 12
 
 REQUESTS = "SELECT sum(requests)::int FROM projector.usage_hour"
 
@@ -34,36 +40,155 @@ def counting(database_url: str) -> Counting:
 
 
 async def test_batches_cut_anywhere_and_delivered_again_leave_the_same_rows(counting: Counting) -> None:
-    """Identities come back within minutes and after days, with other content; the first counts."""
+    """Identities come back within minutes and after months, with other content; the first counts."""
     chance = random.Random(4)
     keys = [a_key_created() for _ in range(3)]
     records = [_random_record(chance, chance.choice(keys).subject, offset) for offset in range(200)]
     wanted = _counted(keys, records)
-    assert 80 < sum(sums[1] for sums in wanted.hours.values()) < 170, "no fair mix of new and repeated"
+    assert 80 < sum(row[4] for row in wanted["usage_hour"]) < 170, "no fair mix of new and repeated"
     rows = []
     for sizes in ((200, 200), (1, 1), (2, 60), (2, 60)):
         await counting.begin_anew(*keys)
         async with counting.connection() as connection:
             await counting.apply_all(connection, _cut(chance, records, *sizes))
+        assert await _sums(counting) == wanted
         rows.append(await counting.rows())
     assert rows[0] == rows[1] == rows[2] == rows[3]
-    assert await counting.value(REQUESTS) == sum(sums[1] for sums in wanted.hours.values())
-    assert len(rows[0]["usage_hour"]) == len(wanted.hours)
-    assert len(rows[0]["usage_endpoint_month"]) == len(wanted.months)
 
 
+async def test_partitions_read_in_any_order_leave_the_same_rows(counting: Counting) -> None:
+    """Emitters with another partitioner put the same identities elsewhere, some with another content."""
+    chance = random.Random(7)
+    keys = [a_key_created() for _ in range(3)]
+    homes = sorted({home_partition(key.subject, PARTITIONS) for key in keys})
+    partitions = [*homes, *(p for p in range(PARTITIONS) if p not in homes)][:4]
+    records = {
+        partition: [
+            _random_record(chance, chance.choice(keys).subject, offset, partition) for offset in range(70)
+        ]
+        for partition in partitions
+    }
+    wanted = _counted(keys, [record for part in records.values() for record in part])
+    assert any(row[3] > row[4] for row in wanted["usage_hour"]), "none was passed over"
+    letters = []
+    for _ in range(6):
+        await counting.begin_anew(*keys)
+        letters.append({letter.reason for letter in await _apply_mixed(counting, chance, records)})
+        assert await _sums(counting) == wanted
+    assert letters == [{"conflicting duplicate"}] * 6
+
+
+async def test_partitions_read_at_once_by_several_leave_the_same_rows(counting: Counting) -> None:
+    chance = random.Random(8)
+    keys = [a_key_created() for _ in range(3)]
+    records = {
+        partition: [
+            _random_record(chance, chance.choice(keys).subject, offset, partition) for offset in range(150)
+        ]
+        for partition in range(4)
+    }
+    await counting.begin_anew(*keys)
+
+    async def read(part: Sequence[StoredRecord]) -> None:
+        async with counting.connection() as connection:
+            await counting.apply_all(connection, _cut(chance, part, 1, 9))
+
+    await asyncio.gather(*map(read, records.values()))
+    assert await _sums(counting) == _counted(keys, [record for part in records.values() for record in part])
+
+
+@pytest.mark.parametrize("days", [2, 20, 35])
 @pytest.mark.parametrize("in_one_batch", [True, False], ids=["in one batch", "in two"])
-async def test_a_retry_after_midnight_counts_once(counting: Counting, *, in_one_batch: bool) -> None:
+async def test_a_report_again_within_35_days_counts_once_whatever_time_it_states(
+    counting: Counting, days: int, *, in_one_batch: bool
+) -> None:
     key = a_key_created()
-    before, after = (
-        usage_record(some_usage(key_id=key.subject, id="order 7", time=time), MIDNIGHT + HOUR)
-        for time in (MIDNIGHT - MINUTE, MIDNIGHT + MINUTE)
+    one, other = (
+        usage_record(some_usage(key_id=key.subject, id="order 7", time=time))
+        for time in (NOON, NOON + days * DAY)
     )
-    for first, second in ((before, after), (after, before)):
+    for first, again in ((one, other), (other, one)):
+        batches = [[first, again]] if in_one_batch else [[first], [again]]
         await counting.begin_anew(key)
-        for batch in [[first, second]] if in_one_batch else [[first], [second]]:
-            await counting.apply(batch)
-        assert await counting.value(REQUESTS) == 1
+        letters = [letter for batch in batches for letter in await counting.apply(batch)]
+        assert (await counting.value(REQUESTS), letters) == (1, [])
+
+
+async def test_a_record_that_is_sent_again_is_recognised_or_too_old_whatever_the_clocks(
+    counting: Counting,
+) -> None:
+    """Between the two there is no time at which it would count again."""
+    key = a_key_created()
+    event = some_usage(key_id=key.subject, time=NOON)
+    for begun in (NOON - HOUR, NOON + 17 * DAY):
+        for hours in range(0, 37 * 24, 7):
+            await counting.begin_anew(key)
+            for offset, appended_at in enumerate((begun, begun + hours * HOUR)):
+                await counting.apply([usage_record(event, appended_at, offset=offset)])
+            assert await counting.value(REQUESTS) == 1, (begun, hours)
+
+
+async def test_an_id_that_is_used_anew_after_the_horizon_is_another_use(counting: Counting) -> None:
+    """Whether or not what is past was forgotten by then."""
+    key = a_key_created()
+    for forgets in (False, True):
+        await counting.begin_anew(key)
+        await counting.apply([usage_record(some_usage(key_id=key.subject, id="order 7", time=NOON))])
+        await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + 70 * DAY), offset=1)])
+        async with counting.connection() as connection:
+            if forgets:
+                assert len(await drop_past_periods(connection, "keys.usage", _unread(0))) == 1
+        later = some_usage(key_id=key.subject, id="order 7", time=NOON + 71 * DAY)
+        await counting.apply([usage_record(later, offset=2)])
+        assert await counting.value(REQUESTS) == 3
+
+
+async def test_another_content_under_the_same_id_is_a_conflict_wherever_it_is_met(
+    counting: Counting,
+) -> None:
+    """In one batch, in two, in two partitions in either order: one counts, always the same."""
+    key = a_key_created()
+    home = home_partition(key.subject, PARTITIONS)
+    right, wrong = (
+        some_usage(key_id=key.subject, id="order 7", time=NOON, predictions_count=count) for count in (3, 5)
+    )
+    first, second = (
+        usage_record(event, partition=home, offset=at) for at, event in enumerate((right, wrong))
+    )
+    elsewhere = usage_record(wrong, partition=(home + 1) % PARTITIONS, offset=9)
+    for batches, loser in (
+        ([[first, second]], second),
+        ([[first], [second]], second),
+        ([[first], [elsewhere]], elsewhere),
+        ([[elsewhere], [first]], elsewhere),
+    ):
+        await counting.begin_anew(key)
+        (letter,) = [letter for batch in batches for letter in await counting.apply(batch)]
+        assert letter.reason == "conflicting duplicate"
+        assert (letter.record.partition, letter.record.offset) == (loser.partition, loser.offset)
+        assert letter.record.timestamp == loser.timestamp
+        assert letter.record.key == loser.key
+        assert letter.error.startswith(f"conflicting duplicate: keys.usage/{home}@0")
+        assert await counting.value("SELECT sum(predictions)::int FROM projector.usage_days") == 3
+        assert await counting.value("SELECT sum(predictions)::int FROM projector.usage_months") == 3
+
+
+async def test_a_use_that_is_withdrawn_from_an_hour_leaves_a_higher_revision_of_nothing(
+    counting: Counting,
+) -> None:
+    """Whoever was told of it is told again; the month and the day have no row of nothing."""
+    key = a_key_created()
+    home = home_partition(key.subject, PARTITIONS)
+    await counting.begin_anew(key)
+    for time, partition in ((NOON, (home + 1) % PARTITIONS), (NOON + 30 * DAY, home)):
+        event = some_usage(key_id=key.subject, id="order 7", time=time)
+        assert await counting.apply([usage_record(event, partition=partition)]) == []
+    hours = "SELECT array_agg((revision, requests, errors)::text ORDER BY hour) FROM projector.usage_hour"
+    assert await counting.value(hours) == ["(2,0,0)", "(1,1,0)"]
+    told = "SELECT array_agg(revision ORDER BY hour) FROM projector.usage_unpublished"
+    assert await counting.value(told) == [2, 1]
+    assert await counting.value("SELECT array_agg(requests) FROM projector.usage_endpoint_month") == [1]
+    assert await counting.value("SELECT array_agg(requests) FROM projector.usage_service_day") == [1]
 
 
 async def test_the_same_id_on_two_keys_counts_twice(counting: Counting) -> None:
@@ -76,7 +201,7 @@ async def test_the_same_id_on_two_keys_counts_twice(counting: Counting) -> None:
 
 
 async def test_two_that_apply_the_same_uses_at_once_count_them_once(counting: Counting) -> None:
-    """As when a producer puts the same uses into two partitions; both make the day's partition, too."""
+    """As when a producer puts the same uses into two partitions; both make the period's table, too."""
     keys = [a_key_created() for _ in range(5)]
     await counting.begin_anew(*keys)
     events = [some_usage(key_id=random.choice(keys).subject, time=NOON) for _ in range(2000)]
@@ -88,7 +213,7 @@ async def test_two_that_apply_the_same_uses_at_once_count_them_once(counting: Co
         await asyncio.gather(counting.apply_all(one, batches[0]), counting.apply_all(other, batches[1]))
     assert await counting.value(REQUESTS) == 2000
     assert await counting.value("SELECT sum(requests)::int FROM projector.usage_days") == 2000
-    assert await counting.value("SELECT sum(revision)::int FROM projector.usage_unpublished") == 2000
+    assert await counting.value("SELECT sum(revision)::int FROM projector.usage_unpublished") == 6000
 
 
 async def test_a_late_use_counts_in_the_hour_in_which_it_happened(counting: Counting) -> None:
@@ -132,48 +257,62 @@ async def test_a_key_that_is_created_while_its_use_is_looked_at_is_not_unknown(c
     assert await counting.value(REQUESTS) == 1
 
 
-async def test_days_are_forgotten_by_the_time_of_the_log_alone(counting: Counting) -> None:
+async def test_periods_are_forgotten_by_the_time_of_the_log_alone(counting: Counting) -> None:
     """Whatever a clock says: the slowest partition decides, and one that has not begun holds all."""
     key = a_key_created()
     old = some_usage(key_id=key.subject, id="order 7", time=NOON)
     await counting.begin_anew(key)
     await counting.apply([usage_record(old)])
-    await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + 40 * DAY), partition=1)])
+    await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + 60 * DAY), partition=1)])
     async with counting.connection() as connection:
-        assert await drop_past_days(connection, "keys.usage", _unread(0, 1)) == []
-        await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + 37 * DAY))])
-        assert await drop_past_days(connection, "keys.usage", _unread(0, 1, 2)) == []
-        assert await drop_past_days(connection, "keys.usage", _unread(0, 1)) == [NOON.date()]
-    (letter,) = await counting.apply([usage_record(old, NOON + 40 * DAY)])
+        assert await drop_past_periods(connection, "keys.usage", _unread(0, 1)) == []
+        await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + 61 * DAY), offset=1)])
+        assert await drop_past_periods(connection, "keys.usage", _unread(0, 1, 2)) == []
+        assert await drop_past_periods(connection, "keys.usage", _unread(0, 1)) == [_period(NOON)]
+    (letter,) = await counting.apply([usage_record(old, NOON + 61 * DAY, offset=2)])
     assert letter.reason == "too old"
     assert await counting.value(REQUESTS) == 3
 
 
-async def test_a_partition_without_use_holds_no_day(counting: Counting) -> None:
+async def test_a_partition_without_use_holds_no_period(counting: Counting) -> None:
     """What comes there is appended after all that is counted by now."""
     key = a_key_created()
     await counting.begin_anew(key)
-    for day in (0, 40):
+    for day in (0, 60):
         await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + day * DAY))])
 
     async def nothing_unread() -> Mapping[int, int]:
         return {0: 0, 1: 0}
 
     async with counting.connection() as connection:
-        assert await drop_past_days(connection, "keys.usage", nothing_unread) == [NOON.date()]
+        assert await drop_past_periods(connection, "keys.usage", nothing_unread) == [_period(NOON)]
 
 
-async def test_a_day_that_is_in_use_is_forgotten_later_and_holds_up_nobody(counting: Counting) -> None:
+async def test_a_period_is_forgotten_beside_batches_that_never_pause(counting: Counting) -> None:
+    """Before one of them has ended the next has begun: whoever needs a moment without any waits for ever."""
     key = a_key_created()
     await counting.begin_anew(key)
-    for day in (0, 40):
+    for day in (0, 60):
         await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + day * DAY))])
-    async with counting.connection() as counter, counting.connection() as dropper:
-        async with counter.transaction():
-            await counter.execute("SELECT FROM projector.usage_identity")
+    async with counting.connection() as counter, counting.connection() as dropper, counter.transaction():
+        event = some_usage(key_id=key.subject, time=NOON + 61 * DAY)
+        await counting.apply_within(counter, [usage_record(event, offset=1)])
+        assert await drop_past_periods(dropper, "keys.usage", _unread(0)) == [_period(NOON)]
+
+
+async def test_a_period_that_somebody_reads_is_forgotten_later_and_holds_up_nobody(
+    counting: Counting,
+) -> None:
+    key = a_key_created()
+    await counting.begin_anew(key)
+    for day in (0, 60):
+        await counting.apply([usage_record(some_usage(key_id=key.subject, time=NOON + day * DAY))])
+    async with counting.connection() as reader, counting.connection() as dropper:
+        async with reader.transaction():
+            await reader.execute("SELECT FROM projector.usage_identities")
             with pytest.raises(Exception, match="lock timeout"):
-                await drop_past_days(dropper, "keys.usage", _unread(0))
-        assert len(await drop_past_days(dropper, "keys.usage", _unread(0))) == 1
+                await drop_past_periods(dropper, "keys.usage", _unread(0))
+        assert len(await drop_past_periods(dropper, "keys.usage", _unread(0))) == 1
 
 
 def _unread(*partitions: int) -> Callable[[], Awaitable[Mapping[int, int]]]:
@@ -185,19 +324,35 @@ def _unread(*partitions: int) -> Callable[[], Awaitable[Mapping[int, int]]]:
     return ends
 
 
-def _random_record(chance: random.Random, key_id: str, offset: int) -> StoredRecord:
-    happened_at = NOON + chance.randrange(6) * DAY + chance.randrange(24) * HOUR
+def _period(time: datetime) -> int:
+    return period_of(int(time.timestamp() * 1000))
+
+
+def _random_record(chance: random.Random, key_id: str, offset: int, partition: int = 0) -> StoredRecord:
+    """Appended within 120 days, in the order of offsets."""
+    appended_at = NOON + (offset * 120 * DAY) / 200
     event = some_usage(
         key_id=key_id,
-        id=f"order {chance.randrange(40)}",
-        time=happened_at,
+        id=f"order {chance.randrange(25)}",
+        time=appended_at - chance.randrange(3) * DAY - chance.randrange(24) * HOUR,
         endpoint=chance.choice(["/predict", "/train"]),
         service_id=chance.choice(["platform", "prediction"]),
         status_code=chance.choice([200, 404, 500]),
         response_time_ms=chance.random() * 100,
         predictions_count=chance.randrange(5),
     )
-    return usage_record(event, NOON + 7 * DAY, offset=offset)
+    return usage_record(event, appended_at, offset=offset, partition=partition)
+
+
+async def _apply_mixed(
+    counting: Counting, chance: random.Random, records: Mapping[int, Sequence[StoredRecord]]
+) -> Sequence[DeadLetter]:
+    """Each partition in its order, cut into batches; a batch of any of them next."""
+    waiting = [list(_cut(chance, part, 1, 30)) for part in records.values()]
+    letters: list[DeadLetter] = []
+    while waiting := [batches for batches in waiting if batches]:
+        letters += await counting.apply(chance.choice(waiting).pop(0))
+    return letters
 
 
 def _cut(
@@ -219,9 +374,34 @@ def _shuffled(events: Sequence[KeyUsed]) -> list[list[KeyUsed]]:
     return [mixed[first : first + 100] for first in range(0, len(mixed), 100)]
 
 
-def _counted(keys: Sequence[KeyCreated], records: Sequence[StoredRecord]) -> CountedUses:
+def _counted(keys: Sequence[KeyCreated], records: Sequence[StoredRecord]) -> dict[str, set[Row]]:
+    """What the auditor makes of the records."""
     lineages = [fold(lifecycle_record(key), lambda _: None).lineage for key in keys]
-    counted = CountedUses(lineage for lineage in lineages if lineage is not None)
-    for record in records:
-        counted.add(record)
-    return counted
+    with CountedUses((lineage for lineage in lineages if lineage is not None), PARTITIONS) as counted:
+        for record in records:
+            counted.add(record)
+        counted.count()
+        tables = {
+            "usage_hour": counted.hours,
+            "usage_endpoint_month": counted.months,
+            "usage_service_day": counted.days,
+            "usage_last": counted.last,
+        }
+        return {
+            name: {row for number in range(SHARES) for row in rows.share(number).values()}
+            for name, rows in tables.items()
+        }
+
+
+async def _sums(counting: Counting) -> dict[str, set[Row]]:
+    """What the projection has made of the records, as the auditor reads it."""
+    async with counting.connection() as connection:
+        return {
+            table: set(await (await connection.execute(TABLES[query].statement.encode())).fetchall())
+            for table, query in (
+                ("usage_hour", "all_hours"),
+                ("usage_endpoint_month", "all_months"),
+                ("usage_service_day", "all_days"),
+                ("usage_last", "all_last_uses"),
+            )
+        }

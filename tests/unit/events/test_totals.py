@@ -110,7 +110,7 @@ def test_an_unknown_field_is_refused_when_writing_and_ignored_when_reading(
         (HOURLY, ["data", "predictions"], True),
         (HOURLY, ["data", "compute_us"], -1),
         (HOURLY, ["data", "compute_us"], 2**63),
-        (HOURLY, ["data", "requests"], 0),
+        (HOURLY, ["data", "requests"], -1),
         (HOURLY, ["data", "revision"], 0),
         (HOURLY, ["data", "hour"], "2026-01-31T23:30:00Z"),
         (HOURLY, ["data", "hour"], "2026-01-31T23:00:01Z"),

@@ -25,7 +25,8 @@ ROWS = st.builds(
     lineage_id=st.uuids().map(str),
     service_id=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
     hour=st.integers(0, 500_000).map(lambda hours: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=hours)),
-    requests=st.integers(1, LARGEST_INT),
+    revision=st.integers(1, LARGEST_INT),
+    requests=st.integers(0, LARGEST_INT),
     errors=SUMS,
     predictions=SUMS,
     compute_us=SUMS,
@@ -73,12 +74,12 @@ def test_reported_use_is_a_node_of_its_own() -> None:
 def _hourly_usage(row: Totals, now: datetime) -> HourlyUsage:
     key = record_key(row.key_id, row.hour)
     return HourlyUsage(
-        id=f"{key}/{row.requests}",
+        id=f"{key}/{row.revision}",
         source=SOURCE,
         time=now,
         subject=row.key_id,
         partitionkey=key,
-        data=HourlyTotals(revision=row.requests, **row._asdict()),
+        data=HourlyTotals(**row._asdict()),
     )
 
 
@@ -93,4 +94,4 @@ def _window_count(row: Totals) -> WindowCount:
 
 
 def _totals(requests: int) -> Totals:
-    return Totals(KEY, LINEAGE, "platform", HOUR, requests, 1, 2, 3, 4)
+    return Totals(KEY, LINEAGE, "platform", HOUR, requests, requests, 1, 2, 3, 4)

@@ -46,7 +46,7 @@ def test_a_record_key_that_names_no_row_is_passed_over(key: bytes | None) -> Non
 
 
 def _totals(requests: int, key_id: str = KEY) -> Totals:
-    return Totals(key_id, KEY, "platform", HOUR, requests, 1, 2, 3, 4)
+    return Totals(key_id, KEY, "platform", HOUR, requests, requests, 1, 2, 3, 4)
 
 
 def _record(revision: int, key_id: str = KEY) -> StoredRecord:

@@ -1,49 +1,60 @@
-"""A batch becomes one row for each identity and day, the first of them marked; times add up exactly."""
+"""What a use adds to the sums, and takes from them again; times add up exactly."""
 
 from __future__ import annotations
 
 import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
-from services.projector.usage_rows import microseconds, usage_rows
+from events.partitions import home_partition
+from events.usage_identity import microseconds
+from services.projector.rows import Row
+from services.projector.usage_rows import (
+    COUNTED,
+    PASSED_OVER,
+    WITHDRAWN,
+    Change,
+    Use,
+    change_row,
+    pack,
+    unpack,
+)
 from tests.builders import fresh_id, some_usage
+from tests.usage_records import usage_record
 
-MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 KEY = fresh_id()
 
 
-def test_the_first_of_an_identity_counts_unless_days_lie_between() -> None:
-    days = [0, 0, 1, 3, 2, -1]
-    events = [
-        some_usage(key_id=KEY, id="one", time=MIDNIGHT + timedelta(days=day), predictions_count=n)
-        for n, day in enumerate(days)
-    ]
-    rows = usage_rows(events, {KEY: "lineage"})
-    assert [(row[0], row[3], row[10]) for row in rows] == [
-        (date(2026, 3, 1), True, 0),
-        (date(2026, 3, 2), False, 2),
-        (date(2026, 3, 4), True, 3),
-        (date(2026, 3, 3), False, 4),
-        (date(2026, 2, 28), False, 5),
-    ]
-
-
 def test_hours_days_and_months_are_those_of_utc() -> None:
-    event = some_usage(key_id=KEY, time=datetime.fromisoformat("2026-03-01T01:30:00+02:00"))
-    (row,) = usage_rows([event], {KEY: "lineage"})
-    assert (row[0], row[5], row[6]) == (
-        date(2026, 2, 28),
-        datetime(2026, 2, 28, 23, tzinfo=UTC),
-        date(2026, 2, 1),
-    )
+    row = _row(time=datetime(2026, 3, 1, 1, 30, tzinfo=timezone(timedelta(hours=2))))
+    assert row[2:5] == (datetime(2026, 2, 28, 23, tzinfo=UTC), date(2026, 2, 28), date(2026, 2, 1))
 
 
 def test_an_error_is_a_status_of_400_or_more() -> None:
-    rows = usage_rows([some_usage(key_id=KEY, status_code=code) for code in (0, 399, 400, 999)], {KEY: "l"})
-    assert [row[9] for row in rows] == [False, False, True, True]
+    assert [_row(status_code=code)[10] for code in (0, 399, 400, 999)] == [0, 0, 1, 1]
+
+
+def test_what_is_withdrawn_was_added_and_what_is_passed_over_never() -> None:
+    """A revision is the same whether a use is counted first and withdrawn, or never counted."""
+    added, withdrawn, passed_over = (
+        _row(change=change, status_code=500) for change in (COUNTED, WITHDRAWN, PASSED_OVER)
+    )
+    assert [a + b for a, b in zip(added[8:14], withdrawn[8:14], strict=True)] == list(passed_over[8:14])
+    assert passed_over[8:14] == (2, 0, 0, 0, 0, 0)
+
+
+def test_facts_come_back_as_they_were() -> None:
+    facts = Use.of(usage_record(some_usage(key_id=KEY, endpoint='/é"')), some_usage(), "lineage", 12).facts
+    assert unpack(pack(facts, 1234)) == (facts, 1234)
 
 
 def test_times_add_up_to_the_same_sum_in_any_order() -> None:
     times = [random.random() * 1000 for _ in range(1000)]
     assert sum(map(microseconds, times)) == sum(map(microseconds, sorted(times)))
     assert microseconds(0.1) + microseconds(0.2) == microseconds(0.3)
+
+
+def _row(change: Change = COUNTED, **facts: object) -> Row:
+    event = some_usage(key_id=KEY, **facts)
+    use = Use.of(usage_record(event), event, "lineage", 12)
+    assert use.home == home_partition(KEY, 12)
+    return change_row(KEY, use.home, use.facts, change)

@@ -13,6 +13,7 @@ from services.api import usage_commands
 from tests.unit.api.callers import KEYS, MALFORMED_IDS, UNKNOWN_ID, Issued, a_key
 from tests.unit.api.routes.usage.uses import MINIMAL, USAGE, recorded
 from tests.unit.api.running import ADMIN_TOKEN, NOW, Surroundings, running
+from tests.usage_fakes import MemoryUsageReadModels
 
 pytestmark = pytest.mark.anyio
 
@@ -295,6 +296,54 @@ class TestRecord404:
         answer = await anyone.post(f"{USAGE}/{key_id}", json=MINIMAL)
 
         assert (answer.status_code, answer.json()) == (404, {"detail": "API key not found"})
+
+
+class TestRecord409:
+    async def test_another_use_was_reported_under_the_idempotency_key(
+        self, api: Surroundings, anyone: httpx.AsyncClient, key: Issued
+    ) -> None:
+        for answer in await _reported_twice(anyone, key, {**MINIMAL, "predictions_count": 2}):
+            assert answer.status_code in (200, 409)
+
+        assert answer.status_code == 409
+        assert "another idempotency key" in answer.json()["detail"]
+        assert len(await recorded(api.log)) == 1
+
+    async def test_the_same_use_is_no_other_one(
+        self, api: Surroundings, anyone: httpx.AsyncClient, key: Issued
+    ) -> None:
+        first, second = await _reported_twice(anyone, key, {**MINIMAL, "predictions_count": 0})
+
+        assert (first.status_code, second.status_code) == (200, 200)
+
+    async def test_another_key_may_use_it_too(self, admin: httpx.AsyncClient, key: Issued) -> None:
+        other = await a_key(admin)
+        for key_id, use in ((key.key_id, MINIMAL), (other.key_id, {**MINIMAL, "status_code": 500})):
+            answer = await admin.post(f"{USAGE}/{key_id}", json=use, headers={"Idempotency-Key": "one"})
+            assert answer.status_code == 200
+
+    async def test_what_cannot_be_looked_up_is_recorded_without_asking_each_time(
+        self, api: Surroundings, anyone: httpx.AsyncClient, key: Issued
+    ) -> None:
+        models = api.state.usage_read_models
+        assert isinstance(models, MemoryUsageReadModels)
+        models.is_away = True
+
+        answers = await _reported_twice(anyone, key, {**MINIMAL, "status_code": 500})
+
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert models.contents_asked == 1
+        assert len(await recorded(api.log)) == 2
+
+
+async def _reported_twice(
+    client: httpx.AsyncClient, key: Issued, again: dict[str, object]
+) -> list[httpx.Response]:
+    """A use, and then another body under the same idempotency key."""
+    return [
+        await client.post(f"{USAGE}/{key.key_id}", json=use, headers={"Idempotency-Key": "request-1"})
+        for use in (MINIMAL, again)
+    ]
 
 
 class TestRecord503:

@@ -1,4 +1,4 @@
-"""The work that forgets past days ends when it is told to, whatever it waits for."""
+"""The work that forgets past periods ends when it is told to, whatever it waits for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg_pool import PoolTimeout
 from events.keeper.process import Opened
 from events.memory_log import MemoryLog
 from events.together import run_together, until
-from services.projector.usage_days import dropping_days
+from services.projector.usage_identities import dropping_periods
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ class AwayPool:
 async def test_it_ends_when_told_to_while_postgres_is_away() -> None:
     pool, stopping = AwayPool(), asyncio.Event()
     opened = Opened(cast(Any, pool), MemoryLog())
-    dropping = dropping_days("keys.usage", _no_ends)(opened)
+    dropping = dropping_periods("keys.usage", _no_ends)(opened)
     working = asyncio.create_task(run_together(dropping, until(stopping)))
     await asyncio.wait_for(pool.asked.wait(), 1)
     stopping.set()

@@ -1,0 +1,159 @@
+"""Which of several records of one use counts: the log alone says so, in whatever order partitions are read.
+
+Two records of one identity are near each other when they were appended at most `NEAR_PERIODS` apart. A record
+counts if no near one precedes it. Those in the partition of the key precede those in other partitions, lower
+partitions precede higher ones, and within a partition the log's order holds. So a record that was counted is
+withdrawn when a near one that precedes it is read later; that happens to records outside of their key's
+partition only, whose facts are remembered for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from events.dead_letters import DeadLetter
+from events.log import LOG_APPEND_TIME, Record
+from events.usage_identity import NEAR_PERIODS
+from services.projector.rows import Row
+from services.projector.usage_rows import (
+    COUNTED,
+    PASSED_OVER,
+    WITHDRAWN,
+    Change,
+    Use,
+    change_row,
+    pack,
+    unpack,
+)
+
+
+class Remembered(NamedTuple):
+    """The first record of an identity in a partition of the log and a period.
+
+    `content`: what the record states that precedes it, or it itself. `facts`: of a use that counts now and
+    may have to be withdrawn.
+    """
+
+    identity: str
+    period: int
+    partition: int
+    record_offset: int
+    content: int
+    facts: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What follows from a batch: changes of sums, what to remember, whose facts to forget, dead letters."""
+
+    changes: list[Row] = field(default_factory=list)
+    remembered: list[Remembered] = field(default_factory=list)
+    withdrawn: list[Remembered] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+def judge_duplicates(uses: Iterable[Use], known: Mapping[str, Sequence[Remembered]]) -> Judged:
+    """Judge uses of one partition, in order. `known`: all that is remembered of their identities."""
+    judged = Judged()
+    of_identity = {identity: list(remembered) for identity, remembered in known.items()}
+    for use in uses:
+        others = of_identity.setdefault(use.identity, [])
+        near = [other for other in others if abs(other.period - use.period) <= NEAR_PERIODS] if others else ()
+        if near:
+            _judge(use, near, others, judged)
+        else:
+            _remember(use, COUNTED, use.content, others, judged)
+    return judged
+
+
+def _judge(use: Use, near: Sequence[Remembered], others: list[Remembered], judged: Judged) -> None:
+    partition, home = use.record.partition, use.home
+    rank = _rank(partition, home)
+    own = [other for other in near if other.partition == partition]
+    first = min(
+        (other for other in near if _rank(other.partition, home) <= rank),
+        key=lambda other: (_rank(other.partition, home), other.record_offset),
+        default=None,
+    )
+    content = use.content if first is None else first.content
+    if first is not None and content != use.content:
+        judged.letters.append(_conflicting(use.record, first))
+    if any(other.period == use.period for other in own):
+        return
+    for other in near:
+        if other.facts is not None and _rank(other.partition, home) > rank:
+            _withdraw(use, other, others, judged)
+            if other.content != content:
+                judged.letters.append(_conflicting_before(use, other))
+    if own:
+        judged.remembered.append(_remembered(use, content, None))
+        others.append(judged.remembered[-1])
+    else:
+        _remember(use, COUNTED if first is None else PASSED_OVER, content, others, judged)
+
+
+def _remember(use: Use, change: Change, content: int, others: list[Remembered], judged: Judged) -> None:
+    may_be_withdrawn = change is COUNTED and use.record.partition != use.home
+    facts = pack(use.facts, use.record.timestamp) if may_be_withdrawn else None
+    remembered = _remembered(use, content, facts)
+    judged.remembered.append(remembered)
+    others.append(remembered)
+    judged.changes.append(change_row(use.key_id, use.home, use.facts, change))
+
+
+def _withdraw(use: Use, other: Remembered, others: list[Remembered], judged: Judged) -> None:
+    assert other.facts is not None
+    facts, _ = unpack(other.facts)
+    judged.changes.append(change_row(use.key_id, use.home, facts, WITHDRAWN))
+    judged.withdrawn.append(other)
+    others[others.index(other)] = other._replace(facts=None)
+
+
+def _remembered(use: Use, content: int, facts: str | None) -> Remembered:
+    record = use.record
+    return Remembered(use.identity, use.period, record.partition, record.offset, content, facts)
+
+
+def _rank(partition: int, home: int) -> tuple[bool, int]:
+    """What precedes what: the key's own partition, then the others in order."""
+    return partition != home, partition
+
+
+def _conflicting(record: Record, first: Remembered) -> DeadLetter:
+    place = f"{record.topic}/{first.partition}@{first.record_offset}"
+    return DeadLetter(
+        record,
+        "conflicting duplicate",
+        f"conflicting duplicate: {place} has the same key_id and id, and states something else",
+    )
+
+
+def _conflicting_before(use: Use, other: Remembered) -> DeadLetter:
+    """Of a record that was counted until now. Its value is not at hand: the topic has it."""
+    record = use.record
+    assert other.facts is not None
+    _, appended_ms = unpack(other.facts)
+    loser = _Elsewhere(record.topic, other.partition, other.record_offset, appended_ms, use.key_id.encode())
+    place = f"{record.topic}/{record.partition}@{record.offset}"
+    return DeadLetter(
+        loser,
+        "conflicting duplicate",
+        f"conflicting duplicate: {place}, which precedes it, has the same key_id and id, and states "
+        "something else",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """A record that was read before, without its value."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None = None
+    timestamp_type: int = LOG_APPEND_TIME
+    headers: Sequence[tuple[str, bytes]] = ()
