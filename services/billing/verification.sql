@@ -16,3 +16,7 @@ WHERE NOT EXISTS (SELECT FROM billing.statement AS own WHERE own.lineage_id = un
    OR (SELECT max(last.month) FROM billing.statement AS last WHERE last.lineage_id = unnamed.lineage_id)
       < %(last_due)s
 GROUP BY month ORDER BY month;
+
+-- name: count_outgoing
+-- How many statements are on their way.
+SELECT count(*) FROM billing.outgoing WHERE part = 1;

@@ -16,7 +16,7 @@ from services.billing.months import month_text
 from services.billing.statements import Row, line_rows, named_rows, revision_rows
 from services.billing.verification_log import FoldedLog, Hour, LineageId
 
-_QUERIES = load_queries("services.billing")
+_QUERIES = {**load_queries("services.billing"), **load_queries("services.billing", "verification.sql")}
 
 #: What is copied, and by which columns it is dealt out: hours by key and hour, all else by lineage.
 TABLES: Mapping[str, Copied] = {
