@@ -5,7 +5,10 @@ from __future__ import annotations
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.record._crc32c import crc  # type: ignore[import-untyped]
 
+from events.kafka_clients import start, stop_producer
 from events.settings import KafkaSettings
+
+STOP_SECONDS = 5.0
 
 
 def with_a_bad_header(batch: bytes) -> bytes:
@@ -18,7 +21,7 @@ def with_a_bad_header(batch: bytes) -> bytes:
 async def append_undecodable(kafka: KafkaSettings, topic: str, partition: int) -> None:
     """One record that aiokafka cannot decode, though its checksum is right."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
-    await producer.start()
+    await start(producer, kafka)
     try:
         await producer.partitions_for(topic)
         batch = producer.create_batch()
@@ -27,4 +30,4 @@ async def append_undecodable(kafka: KafkaSettings, topic: str, partition: int) -
         batch._buffer = bytearray(with_a_bad_header(bytes(batch._build())))
         await (await producer.send_batch(batch, topic, partition=partition))
     finally:
-        await producer.stop()
+        await stop_producer(producer, STOP_SECONDS)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -22,6 +22,8 @@ from cloudevents.v1.http import CloudEvent
 from cloudevents.v1.kafka import to_binary, to_structured
 
 from events.codec import encode
+from events.errors import LogUnavailable
+from events.kafka_clients import start, stop_producer
 from events.usage import KeyUsed
 from services.local.process import ManagedProcess
 from tests.acceptance.client import ApiClient, Created, issued
@@ -31,6 +33,7 @@ from tests.undecodable import append_undecodable
 
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 SEND_SECONDS = 25.0
+STOP_SECONDS = 5.0
 #: Shorter than the broker waits for a producer that says nothing more.
 HANGING_TRANSACTION_MS = 5000
 
@@ -186,7 +189,7 @@ class KafkaInhabitant(Inhabitant):
         finally:
             for producer in self._producers.values():
                 with contextlib.suppress(Exception):
-                    self._loop.run_until_complete(asyncio.wait_for(producer.stop(), 5))
+                    self._loop.run_until_complete(stop_producer(producer, STOP_SECONDS))
             self._loop.close()
 
     def send(
@@ -204,7 +207,7 @@ class KafkaInhabitant(Inhabitant):
     def _run(self, sending: object) -> bool:
         try:
             self._loop.run_until_complete(asyncio.wait_for(sending, SEND_SECONDS))  # type: ignore[arg-type]
-        except (KafkaError, TimeoutError, OSError):
+        except (KafkaError, TimeoutError, OSError, LogUnavailable):
             return False
         return True
 
@@ -224,21 +227,10 @@ class KafkaInhabitant(Inhabitant):
                 acks="all",
                 max_request_size=200_000_000,
             )
-            async with running_or_stopped(producer):
-                self._producers[codec] = producer
+            await start(producer, self.truth.stack.kafka)
+            self._producers[codec] = producer
         producer = self._producers[codec]
         await producer.send_and_wait(topic, value, key, partition=partition, headers=headers)
-
-
-@contextlib.asynccontextmanager
-async def running_or_stopped(producer: AIOKafkaProducer) -> AsyncIterator[None]:
-    """Start it; what could not be started is closed, which aiokafka leaves to its caller."""
-    try:
-        await producer.start()
-        yield
-    except BaseException:
-        await producer.stop()
-        raise
 
 
 class Emitter(KafkaInhabitant):
@@ -324,8 +316,7 @@ class Vandal(KafkaInhabitant):
             transactional_id=f"vandal-{self.truth.stack.topics.prefix}-{self.chance.random()}",
             transaction_timeout_ms=HANGING_TRANSACTION_MS,
         )
-        async with running_or_stopped(producer):
-            pass
+        await start(producer, self.truth.stack.kafka)
         try:
             await producer.begin_transaction()
             topic = self.truth.stack.topics.usage.name
@@ -333,7 +324,7 @@ class Vandal(KafkaInhabitant):
             if not forgets:
                 await producer.abort_transaction()
         finally:
-            await producer.stop()
+            await stop_producer(producer, STOP_SECONDS)
 
 
 class Auditor(Inhabitant):

@@ -162,7 +162,7 @@ async def test_publishing_goes_on_with_fewer_rows_where_a_query_meets_its_time_l
         for hour in hours:
             await world.execute(
                 "INSERT INTO projector.usage_hour VALUES "
-                f"('{key.subject}', '{hour.isoformat()}', '{key.subject}', 1, 0, 1, 1, 1)"
+                f"('{key.subject}', '{hour.isoformat()}', '{key.subject}', 1, 1, 0, 1, 1, 1)"
             )
         await world.execute(
             "INSERT INTO projector.usage_unpublished (key_id, hour, revision) "
