@@ -56,13 +56,13 @@ class Use(NamedTuple):
 
     @classmethod
     def of(cls, record: Record, event: KeyUsed, lineage_id: str, partitions: int) -> Self:
-        key_id = event.data.key_id
+        use = event.data
         return cls(
             record,
-            key_id,
-            home_partition(key_id, partitions),
-            identity_of(key_id, event.id),
-            content_of(event.data),
+            use.key_id,
+            home_partition(use.key_id, partitions),
+            identity_of(use.key_id, event.id),
+            content_of(use),
             period_of(record.timestamp),
             Facts.of(event, lineage_id),
         )
@@ -86,25 +86,10 @@ WITHDRAWN = Change(-1, 1)
 
 def change_row(key_id: str, home: int, facts: Facts, change: Change) -> Row:
     """What the change adds to the sums."""
-    times, revisions = change
-    day = facts.time.date()
-    return (
-        key_id,
-        facts.lineage_id,
-        facts.time.replace(minute=0, second=0, microsecond=0),
-        day,
-        day.replace(day=1),
-        facts.endpoint,
-        facts.service_id,
-        home,
-        revisions,
-        times,
-        times * facts.errors,
-        times * facts.predictions,
-        times * facts.compute_us,
-        times * facts.response_time_us,
-        facts.time,
-    )
+    lineage_id, time, endpoint, service_id, *sums = facts
+    if change is not COUNTED:
+        sums = [change.times * number for number in sums]
+    return (key_id, home, lineage_id, time, endpoint, service_id, change.revisions, change.times, *sums)
 
 
 def pack(facts: Facts, appended_ms: int) -> str:
