@@ -74,14 +74,14 @@ DROP TABLE IF EXISTS {name};
 -- name: create_batch
 -- What a batch changes; empty again after each transaction. `revisions`: what is added to the hour's revision.
 CREATE TEMPORARY TABLE IF NOT EXISTS usage_batch (
+    revisions        bigint      NOT NULL,
+    requests         bigint      NOT NULL,
     key_id           uuid        NOT NULL,
     home             integer     NOT NULL,
     lineage_id       uuid        NOT NULL,
     used_at          timestamptz NOT NULL,
     endpoint         text        NOT NULL,
     service_id       text        NOT NULL,
-    revisions        bigint      NOT NULL,
-    requests         bigint      NOT NULL,
     errors           bigint      NOT NULL,
     predictions      bigint      NOT NULL,
     compute_us       bigint      NOT NULL,
@@ -91,7 +91,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS usage_batch (
 -- name: copy_batch
 -- Write what a batch changes: a row for each use that is counted, passed over or withdrawn.
 COPY usage_batch (
-    key_id, home, lineage_id, used_at, endpoint, service_id, revisions, requests, errors, predictions,
+    revisions, requests, key_id, home, lineage_id, used_at, endpoint, service_id, errors, predictions,
     compute_us, response_time_us
 ) FROM STDIN;
 

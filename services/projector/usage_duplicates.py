@@ -70,7 +70,7 @@ def judge_duplicates(uses: Iterable[Use], known: Mapping[str, Sequence[Remembere
 
 
 def _judge(use: Use, near: Sequence[Remembered], others: list[Remembered], judged: Judged) -> None:
-    partition, home = use.record.partition, use.home
+    partition, home = use.record.partition, use.facts.home
     rank = _rank(partition, home)
     own = [other for other in near if other.partition == partition]
     first = min(
@@ -96,19 +96,19 @@ def _judge(use: Use, near: Sequence[Remembered], others: list[Remembered], judge
 
 def _remember(use: Use, change: Change | None, content: int, judged: Judged) -> Remembered:
     record = use.record
-    may_be_withdrawn = change is COUNTED and record.partition != use.home
+    may_be_withdrawn = change is COUNTED and record.partition != use.facts.home
     facts = pack(use.facts, record.timestamp) if may_be_withdrawn else None
     remembered = Remembered(use.identity, use.period, record.partition, record.offset, content, facts)
     judged.remembered.append(remembered)
     if change is not None:
-        judged.changes.append(change_row(use.key_id, use.home, use.facts, change))
+        judged.changes.append(change_row(use.facts, change))
     return remembered
 
 
 def _withdraw(use: Use, other: Remembered, others: list[Remembered], judged: Judged) -> None:
     assert other.facts is not None
     facts, _ = unpack(other.facts)
-    judged.changes.append(change_row(use.key_id, use.home, facts, WITHDRAWN))
+    judged.changes.append(change_row(facts, WITHDRAWN))
     judged.withdrawn.append(other)
     others[others.index(other)] = other._replace(facts=None)
 
@@ -132,7 +132,9 @@ def _conflicting_before(use: Use, other: Remembered) -> DeadLetter:
     record = use.record
     assert other.facts is not None
     _, appended_ms = unpack(other.facts)
-    loser = _Elsewhere(record.topic, other.partition, other.record_offset, appended_ms, use.key_id.encode())
+    loser = _Elsewhere(
+        record.topic, other.partition, other.record_offset, appended_ms, use.facts.key_id.encode()
+    )
     place = f"{record.topic}/{record.partition}@{record.offset}"
     return DeadLetter(
         loser,
