@@ -41,9 +41,10 @@ CHANNELS = (
     Channel(
         "usage",
         "The event store of use. Services that serve requests for keys emit here; what is repeated under the "
-        "same key_id and id counts once. Partition with murmur2, as Kafka's Java client does. "
-        "Transactions are honoured: what is aborted never counts, and while one is open its partitions wait "
-        "for all emitters, so keep them to seconds and set transaction.timeout.ms to a minute at most.",
+        "same key_id and id within 35 days counts once, and has to state the same. Partition with murmur2, "
+        "as Kafka's Java client does. Transactions are honoured: what is aborted never counts, and while one "
+        "is open its partitions wait for all emitters, so keep them to seconds and set "
+        "transaction.timeout.ms to a minute at most.",
         ("KeyUsed",),
         {"emitUsage": "send", "auditUsage": "receive"},
         "emit_usage.py",
@@ -63,7 +64,8 @@ CHANNELS = (
     Channel(
         "hourly_usage",
         "Absolute totals of each key and hour. Records may come again, late or out of turn: keep the highest "
-        "revision of each (key_id, hour), and the sums are exact, also after the platform was rebuilt.",
+        "revision of each (key_id, hour), and the sums are exact, also after the platform was rebuilt. They "
+        "may shrink from one revision to the next.",
         ("HourlyUsage",),
         {"followHourlyUsage": "receive"},
         "hourly_totals.py",

@@ -86,8 +86,9 @@ class UsageEmitter:
     async def emit(self, usage: Usage, *, id: str | None = None, time: datetime | None = None) -> str:  # noqa: A002
         """Take the event, once there is room for it, and return its id.
 
-        What is emitted twice under the same key_id and `id` counts once; fresh ids are UUIDv7. `time` is
-        when it was, now unless told. Cancelled while it waits for room, nothing was taken. Raises
+        What is emitted again under the same key_id and `id` within 35 days counts once, and is a dead letter
+        where it states something else; fresh ids are UUIDv7. `time` is when it was, now unless told.
+        Cancelled while it waits for room, nothing was taken. Raises
         `LogUnavailable` when the emitter is not open, pydantic's `ValidationError` for an id that is empty or
         longer than 255 characters, or a time without a zone.
         """

@@ -14,10 +14,10 @@ PERIOD_MS = 12 * DAY_MS
 #: 49 are not. The same event is never taken twice, because it cannot be appended 36 days apart and be taken
 #: both times: it is too old after 35 days, and was in the future until an hour before its time.
 NEAR_PERIODS = 3
+IDENTITY_LENGTH = 32
 
 _UUID_LENGTH, _UUID7_VERSION_AT = 36, 14
 _MILLISECONDS_LENGTH = len("1772366400250")
-_SECONDS = 0xFFFFFFFF
 _DECIMAL = frozenset("0123456789")
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
@@ -30,12 +30,11 @@ def period_of(appended_ms: int) -> int:
 def identity_of(key_id: str, event_id: str) -> str:
     """128 bits that stand for (`key_id`, `id`), as hexadecimal digits.
 
-    Where the id tells when it was made, the identity begins with that second: an index of identities then
-    grows at its end, and is not read from disk for every use.
+    Where the id tells when it was made, the identity begins with that time: an index of identities then grows
+    at its end, and is not read from disk for every use.
     """
     digest = blake2b(f"{key_id}/{event_id}".encode(), digest_size=16).hexdigest()
-    made_ms = _made_ms(event_id)
-    return digest if made_ms is None else f"{made_ms >> 10 & _SECONDS:08x}{digest[8:]}"
+    return (_made_at(event_id) + digest)[:IDENTITY_LENGTH]
 
 
 def content_of(use: Usage) -> int:
@@ -44,16 +43,12 @@ def content_of(use: Usage) -> int:
     Without its time: a report that is sent again over HTTP has another one, as has one that leaves its time
     to the broker. Without envelope: who sends again may go by another name.
     """
-    facts = (
-        use.service_id,
-        use.endpoint,
-        use.status_code,
-        use.predictions_count,
-        microseconds(use.compute_ms),
-        microseconds(use.response_time_ms),
+    # No text holds a NUL.
+    stated = (
+        f"{use.service_id}\0{use.endpoint}\0{use.status_code}\0{use.predictions_count}"
+        f"\0{microseconds(use.compute_ms)}\0{microseconds(use.response_time_ms)}"
     )
-    digest = blake2b("\0".join(map(str, facts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)
+    return int.from_bytes(blake2b(stated.encode(), digest_size=8).digest(), signed=True)
 
 
 def microseconds(milliseconds: float) -> int:
@@ -61,10 +56,15 @@ def microseconds(milliseconds: float) -> int:
     return round(milliseconds * 1000)
 
 
-def _made_ms(event_id: str) -> int | None:
-    """When a UUIDv7, or an id that ends in a dash and milliseconds since 1970, says that it was made."""
+def _made_at(event_id: str) -> str:
+    """When a UUIDv7, or an id that ends in a dash and milliseconds since 1970, says that it was made.
+
+    In steps of 256 ms, as eight hexadecimal digits, which begin anew after 35 years; empty for other ids.
+    """
     if len(event_id) == _UUID_LENGTH and event_id[_UUID7_VERSION_AT] == "7":
-        digits = event_id[:8] + event_id[9:13]
-        return int(digits, 16) if _HEXADECIMAL.issuperset(digits) else None
+        digits = event_id[2:8] + event_id[9:11]
+        return digits.lower() if _HEXADECIMAL.issuperset(digits) else ""
     head, digits = event_id[:-_MILLISECONDS_LENGTH], event_id[-_MILLISECONDS_LENGTH:]
-    return int(digits) if head.endswith("-") and _DECIMAL.issuperset(digits) else None
+    if head.endswith("-") and _DECIMAL.issuperset(digits):
+        return f"{int(digits) >> 8 & 0xFFFFFFFF:08x}"
+    return ""

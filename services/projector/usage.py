@@ -133,7 +133,7 @@ async def count_uses(connection: AsyncConnection[Any], uses: Sequence[Use]) -> S
     """Within a transaction: add uses of one partition, in order, to the sums. Returns conflicting ones."""
     if not uses:
         return ()
-    await lock_homes(connection, {use.home for use in uses})
+    await lock_homes(connection, {use.facts.home for use in uses})
     periods = {use.period for use in uses}
     tables = near_periods(periods, await make_periods(connection, periods))
     known = await find_remembered(connection, (use.identity for use in uses), tables)

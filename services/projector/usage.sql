@@ -74,39 +74,36 @@ DROP TABLE IF EXISTS {name};
 -- name: create_batch
 -- What a batch changes; empty again after each transaction. `revisions`: what is added to the hour's revision.
 CREATE TEMPORARY TABLE IF NOT EXISTS usage_batch (
-    key_id           uuid        NOT NULL,
-    lineage_id       uuid        NOT NULL,
-    hour             timestamptz NOT NULL,
-    day              date        NOT NULL,
-    month            date        NOT NULL,
-    endpoint         text        NOT NULL,
-    service_id       text        NOT NULL,
-    home             integer     NOT NULL,
     revisions        bigint      NOT NULL,
     requests         bigint      NOT NULL,
+    key_id           uuid        NOT NULL,
+    home             integer     NOT NULL,
+    lineage_id       uuid        NOT NULL,
+    used_at          timestamptz NOT NULL,
+    endpoint         text        NOT NULL,
+    service_id       text        NOT NULL,
     errors           bigint      NOT NULL,
     predictions      bigint      NOT NULL,
     compute_us       bigint      NOT NULL,
-    response_time_us bigint      NOT NULL,
-    used_at          timestamptz NOT NULL
+    response_time_us bigint      NOT NULL
 ) ON COMMIT DELETE ROWS;
 
 -- name: copy_batch
 -- Write what a batch changes: a row for each use that is counted, passed over or withdrawn.
 COPY usage_batch (
-    key_id, lineage_id, hour, day, month, endpoint, service_id, home, revisions, requests, errors, predictions,
-    compute_us, response_time_us, used_at
+    revisions, requests, key_id, home, lineage_id, used_at, endpoint, service_id, errors, predictions,
+    compute_us, response_time_us
 ) FROM STDIN;
 
 -- name: roll_up
--- Add it to the sums, by hour, by month and by day. All rows come sorted, so that transactions that meet wait for
--- each other in one direction only.
+-- Add it to the sums, by hour, by month and by day, all in UTC. All rows come sorted, so that transactions that
+-- meet wait for each other in one direction only.
 WITH hours AS (
     INSERT INTO projector.usage_hour AS summed
         (key_id, hour, lineage_id, revision, requests, errors, predictions, compute_us, response_time_us)
-    SELECT key_id, hour, lineage_id, sum(revisions), sum(requests), sum(errors), sum(predictions),
-           sum(compute_us), sum(response_time_us)
-    FROM usage_batch GROUP BY key_id, hour, lineage_id ORDER BY key_id, hour
+    SELECT key_id, date_trunc('hour', used_at, 'UTC') AS hour, lineage_id, sum(revisions), sum(requests),
+           sum(errors), sum(predictions), sum(compute_us), sum(response_time_us)
+    FROM usage_batch GROUP BY 1, 2, 3 ORDER BY 1, 2
     ON CONFLICT (key_id, hour) DO UPDATE SET
         revision = summed.revision + excluded.revision,
         requests = summed.requests + excluded.requests,
@@ -118,10 +115,9 @@ WITH hours AS (
 ), months AS (
     INSERT INTO projector.usage_endpoint_month AS summed
         (key_id, month, endpoint, lineage_id, requests, errors, predictions, compute_us, response_time_us)
-    SELECT key_id, month, endpoint, lineage_id, sum(requests), sum(errors), sum(predictions),
-           sum(compute_us), sum(response_time_us)
-    FROM usage_batch WHERE requests <> 0
-    GROUP BY key_id, month, endpoint, lineage_id ORDER BY key_id, month, endpoint
+    SELECT key_id, date_trunc('month', used_at AT TIME ZONE 'UTC')::date AS month, endpoint, lineage_id,
+           sum(requests), sum(errors), sum(predictions), sum(compute_us), sum(response_time_us)
+    FROM usage_batch WHERE requests <> 0 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3
     ON CONFLICT (key_id, month, endpoint) DO UPDATE SET
         requests = summed.requests + excluded.requests,
         errors = summed.errors + excluded.errors,
@@ -131,10 +127,9 @@ WITH hours AS (
 ), days AS (
     INSERT INTO projector.usage_service_day AS summed
         (day, service_id, home, requests, errors, predictions, compute_us, response_time_us)
-    SELECT day, service_id, home, sum(requests), sum(errors), sum(predictions),
-           sum(compute_us), sum(response_time_us)
-    FROM usage_batch WHERE requests <> 0
-    GROUP BY day, service_id, home ORDER BY day, service_id, home
+    SELECT (used_at AT TIME ZONE 'UTC')::date AS day, service_id, home, sum(requests), sum(errors),
+           sum(predictions), sum(compute_us), sum(response_time_us)
+    FROM usage_batch WHERE requests <> 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (day, service_id, home) DO UPDATE SET
         requests = summed.requests + excluded.requests,
         errors = summed.errors + excluded.errors,
@@ -162,14 +157,15 @@ WHERE known.appended_at < excluded.appended_at;
 -- Nothing is left of these, for uses were withdrawn.
 DELETE FROM projector.usage_endpoint_month AS summed USING usage_batch
 WHERE usage_batch.requests < 0 AND summed.requests = 0
-  AND summed.key_id = usage_batch.key_id AND summed.month = usage_batch.month
+  AND summed.key_id = usage_batch.key_id
+  AND summed.month = date_trunc('month', used_at AT TIME ZONE 'UTC')::date
   AND summed.endpoint = usage_batch.endpoint;
 
 -- name: clear_days
 -- Nor of these.
 DELETE FROM projector.usage_service_day AS summed USING usage_batch
 WHERE usage_batch.requests < 0 AND summed.requests = 0
-  AND summed.day = usage_batch.day AND summed.service_id = usage_batch.service_id
+  AND summed.day = (used_at AT TIME ZONE 'UTC')::date AND summed.service_id = usage_batch.service_id
   AND summed.home = usage_batch.home;
 
 -- name: all_hours

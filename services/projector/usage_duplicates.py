@@ -59,17 +59,18 @@ def judge_duplicates(uses: Iterable[Use], known: Mapping[str, Sequence[Remembere
     judged = Judged()
     of_identity = {identity: list(remembered) for identity, remembered in known.items()}
     for use in uses:
-        others = of_identity.setdefault(use.identity, [])
-        near = [other for other in others if abs(other.period - use.period) <= NEAR_PERIODS] if others else ()
-        if near:
+        others = of_identity.get(use.identity)
+        if others is None:
+            of_identity[use.identity] = [_remember(use, COUNTED, use.content, judged)]
+        elif near := [other for other in others if abs(other.period - use.period) <= NEAR_PERIODS]:
             _judge(use, near, others, judged)
         else:
-            _remember(use, COUNTED, use.content, others, judged)
+            others.append(_remember(use, COUNTED, use.content, judged))
     return judged
 
 
 def _judge(use: Use, near: Sequence[Remembered], others: list[Remembered], judged: Judged) -> None:
-    partition, home = use.record.partition, use.home
+    partition, home = use.record.partition, use.facts.home
     rank = _rank(partition, home)
     own = [other for other in near if other.partition == partition]
     first = min(
@@ -88,32 +89,28 @@ def _judge(use: Use, near: Sequence[Remembered], others: list[Remembered], judge
             if other.content != content:
                 judged.letters.append(_conflicting_before(use, other))
     if own:
-        judged.remembered.append(_remembered(use, content, None))
-        others.append(judged.remembered[-1])
+        others.append(_remember(use, None, content, judged))
     else:
-        _remember(use, COUNTED if first is None else PASSED_OVER, content, others, judged)
+        others.append(_remember(use, COUNTED if first is None else PASSED_OVER, content, judged))
 
 
-def _remember(use: Use, change: Change, content: int, others: list[Remembered], judged: Judged) -> None:
-    may_be_withdrawn = change is COUNTED and use.record.partition != use.home
-    facts = pack(use.facts, use.record.timestamp) if may_be_withdrawn else None
-    remembered = _remembered(use, content, facts)
+def _remember(use: Use, change: Change | None, content: int, judged: Judged) -> Remembered:
+    record = use.record
+    may_be_withdrawn = change is COUNTED and record.partition != use.facts.home
+    facts = pack(use.facts, record.timestamp) if may_be_withdrawn else None
+    remembered = Remembered(use.identity, use.period, record.partition, record.offset, content, facts)
     judged.remembered.append(remembered)
-    others.append(remembered)
-    judged.changes.append(change_row(use.key_id, use.home, use.facts, change))
+    if change is not None:
+        judged.changes.append(change_row(use.facts, change))
+    return remembered
 
 
 def _withdraw(use: Use, other: Remembered, others: list[Remembered], judged: Judged) -> None:
     assert other.facts is not None
     facts, _ = unpack(other.facts)
-    judged.changes.append(change_row(use.key_id, use.home, facts, WITHDRAWN))
+    judged.changes.append(change_row(facts, WITHDRAWN))
     judged.withdrawn.append(other)
     others[others.index(other)] = other._replace(facts=None)
-
-
-def _remembered(use: Use, content: int, facts: str | None) -> Remembered:
-    record = use.record
-    return Remembered(use.identity, use.period, record.partition, record.offset, content, facts)
 
 
 def _rank(partition: int, home: int) -> tuple[bool, int]:
@@ -135,7 +132,9 @@ def _conflicting_before(use: Use, other: Remembered) -> DeadLetter:
     record = use.record
     assert other.facts is not None
     _, appended_ms = unpack(other.facts)
-    loser = _Elsewhere(record.topic, other.partition, other.record_offset, appended_ms, use.key_id.encode())
+    loser = _Elsewhere(
+        record.topic, other.partition, other.record_offset, appended_ms, use.facts.key_id.encode()
+    )
     place = f"{record.topic}/{record.partition}@{record.offset}"
     return DeadLetter(
         loser,

@@ -17,8 +17,10 @@ FIRST_ERROR_STATUS = 400
 
 
 class Facts(NamedTuple):
-    """What a use adds to sums, and where."""
+    """What a use adds to sums, and where. `home`: the partition of its key."""
 
+    key_id: str
+    home: int
     lineage_id: str
     time: datetime
     endpoint: str
@@ -29,9 +31,11 @@ class Facts(NamedTuple):
     response_time_us: int
 
     @classmethod
-    def of(cls, event: KeyUsed, lineage_id: str) -> Self:
+    def of(cls, event: KeyUsed, lineage_id: str, partitions: int) -> Self:
         use = event.data
         return cls(
+            use.key_id,
+            home_partition(use.key_id, partitions),
             lineage_id,
             event.time,
             use.endpoint,
@@ -44,11 +48,9 @@ class Facts(NamedTuple):
 
 
 class Use(NamedTuple):
-    """A use of a known key, as a record of a batch states it. `home`: the partition of its key."""
+    """A use of a known key, as a record of a batch states it."""
 
     record: Record
-    key_id: str
-    home: int
     identity: str
     content: int
     period: int
@@ -56,55 +58,44 @@ class Use(NamedTuple):
 
     @classmethod
     def of(cls, record: Record, event: KeyUsed, lineage_id: str, partitions: int) -> Self:
-        key_id = event.data.key_id
+        use = event.data
         return cls(
             record,
-            key_id,
-            home_partition(key_id, partitions),
-            identity_of(key_id, event.id),
-            content_of(event.data),
+            identity_of(use.key_id, event.id),
+            content_of(use),
             period_of(record.timestamp),
-            Facts.of(event, lineage_id),
+            Facts.of(event, lineage_id, partitions),
         )
 
 
 class Change(NamedTuple):
-    """What becomes of a use: how often it is added to the sums, and what that adds to the hour's revision.
+    """What becomes of a use: what is added to its hour's revision, and how often it is added to the sums.
 
     A use ends at a revision of 1 where it counts and of 2 where another one counts instead, whichever came
     first. So a revision grows with every change, and is the same in every rebuild.
     """
 
-    times: int
     revisions: int
+    times: int
 
 
 COUNTED = Change(1, 1)
-PASSED_OVER = Change(0, 2)
-WITHDRAWN = Change(-1, 1)
+PASSED_OVER = Change(2, 0)
+WITHDRAWN = Change(1, -1)
 
 
-def change_row(key_id: str, home: int, facts: Facts, change: Change) -> Row:
+def change_row(facts: Facts, change: Change) -> Row:
     """What the change adds to the sums."""
-    times, revisions = change
-    day = facts.time.date()
-    return (
-        key_id,
-        facts.lineage_id,
-        facts.time.replace(minute=0, second=0, microsecond=0),
-        day,
-        day.replace(day=1),
-        facts.endpoint,
-        facts.service_id,
-        home,
-        revisions,
-        times,
-        times * facts.errors,
-        times * facts.predictions,
-        times * facts.compute_us,
-        times * facts.response_time_us,
-        facts.time,
+    if change is COUNTED:  # nearly all
+        return change + facts
+    times = change.times
+    multiplied = facts._replace(
+        errors=times * facts.errors,
+        predictions=times * facts.predictions,
+        compute_us=times * facts.compute_us,
+        response_time_us=times * facts.response_time_us,
     )
+    return change + multiplied
 
 
 def pack(facts: Facts, appended_ms: int) -> str:
@@ -114,5 +105,5 @@ def pack(facts: Facts, appended_ms: int) -> str:
 
 def unpack(text: str) -> tuple[Facts, int]:
     """What `pack` has packed."""
-    appended_ms, lineage_id, time, *rest = orjson.loads(text)
-    return Facts(lineage_id, datetime.fromisoformat(time), *rest), appended_ms
+    appended_ms, key_id, home, lineage_id, time, *rest = orjson.loads(text)
+    return Facts(key_id, home, lineage_id, datetime.fromisoformat(time), *rest), appended_ms

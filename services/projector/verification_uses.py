@@ -15,7 +15,6 @@ from typing import NamedTuple, Self
 from events.keeper.spool import SHARES, Spool
 from events.lineage import Lineage
 from events.log import Record
-from events.partitions import home_partition
 from events.usage import KeyUsed
 from events.usage_identity import NEAR_PERIODS, period_of
 from services.projector.rows import Row
@@ -26,16 +25,15 @@ Identity = tuple[str, str]
 
 
 class CountedUse(NamedTuple):
-    """Where a use stands, and what it states. `home`: the partition of its key."""
+    """Where a use stands, and what it states."""
 
     partition: int
     period: int
-    home: int
     facts: Facts
 
     @property
     def rank(self) -> tuple[bool, int]:
-        return self.partition != self.home, self.partition
+        return self.partition != self.facts.home, self.partition
 
     def is_near(self, other: CountedUse) -> bool:
         return abs(self.period - other.period) <= NEAR_PERIODS
@@ -107,9 +105,9 @@ class CountedUses:
             of_identity: dict[Identity, list[CountedUse]] = {}
             for identity, use in self._uses.share(number):
                 of_identity.setdefault(identity, []).append(use)
-            for (key_id, _), uses in of_identity.items():
+            for uses in of_identity.values():
                 for use, counts in judged(uses):
-                    self._count(key_id, use, counts=counts)
+                    self._count(use.facts, counts=counts)
             for rows in (self.hours, self.months, self.days, self.last):
                 rows.write()
 
@@ -118,13 +116,11 @@ class CountedUses:
         use = CountedUse(
             record.partition,
             period_of(record.timestamp),
-            home_partition(key_id, self._partitions),
-            Facts.of(event, self._lineage_ids[key_id]),
+            Facts.of(event, self._lineage_ids[key_id], self._partitions),
         )
         self._uses.add((key_id, event.id), use)
 
-    def _count(self, key_id: str, use: CountedUse, *, counts: bool) -> None:
-        facts = use.facts
+    def _count(self, facts: Facts, *, counts: bool) -> None:
         sums = (
             int(counts),
             *(
@@ -133,11 +129,11 @@ class CountedUses:
             ),
         )
         hour, day = facts.time.replace(minute=0, second=0, microsecond=0), facts.time.date()
-        self.hours.add((key_id, hour), (facts.lineage_id, 1 if counts else 2, *sums))
-        self.last.add((key_id,), (facts.time,))
+        self.hours.add((facts.key_id, hour), (facts.lineage_id, 1 if counts else 2, *sums))
+        self.last.add((facts.key_id,), (facts.time,))
         if counts:
-            self.months.add((key_id, day.replace(day=1), facts.endpoint), (facts.lineage_id, *sums))
-            self.days.add((day, facts.service_id, use.home), sums)
+            self.months.add((facts.key_id, day.replace(day=1), facts.endpoint), (facts.lineage_id, *sums))
+            self.days.add((day, facts.service_id, facts.home), sums)
 
     def __enter__(self) -> Self:
         return self

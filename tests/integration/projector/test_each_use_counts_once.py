@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
@@ -226,6 +226,22 @@ async def test_a_late_use_counts_in_the_hour_in_which_it_happened(counting: Coun
     assert await counting.value(hour, NOON) == "(1,1,1000)"
     used = "SELECT last_used_at FROM projector.keys"
     assert await counting.value(used) == NOON + 30 * DAY, "a late use is not the last one"
+
+
+async def test_hours_days_and_months_are_those_of_utc_whatever_the_zone_of_the_session(
+    counting: Counting,
+) -> None:
+    key = a_key_created()
+    await counting.begin_anew(key)
+    time = datetime(2026, 3, 1, 2, 15, tzinfo=timezone(timedelta(hours=2, minutes=30)))
+    async with counting.connection() as connection, connection.transaction():
+        await connection.execute("SET timezone = 'America/St_Johns'")
+        await counting.apply_within(connection, [usage_record(some_usage(key_id=key.subject, time=time))])
+    assert await counting.value("SELECT hour FROM projector.usage_hour") == datetime(
+        2026, 2, 28, 23, tzinfo=UTC
+    )
+    assert await counting.value("SELECT month FROM projector.usage_endpoint_month") == date(2026, 2, 1)
+    assert await counting.value("SELECT day FROM projector.usage_service_day") == date(2026, 2, 28)
 
 
 async def test_a_use_waits_while_keys_are_behind_and_is_unknown_when_they_are_not(

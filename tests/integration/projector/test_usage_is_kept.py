@@ -19,8 +19,9 @@ from events.keeper.database import new_pool
 from events.keeper.process import Opened
 from events.keys import KeyCreated
 from events.log import Record
+from events.partitions import home_partition
 from events.together import run_together, until
-from events.topics import LogSettings
+from events.topics import PARTITIONS, LogSettings
 from events.totals import WindowCount
 from events.usage import KeyUsed
 from services.projector.hourly import HourlyPublisher
@@ -83,6 +84,40 @@ async def test_the_schema_dropped_the_sums_come_back_and_are_not_published_again
     (fresh,) = grown.keys() - published.keys()
     assert {key: totals for key, totals in grown.items() if key != fresh} == published
     assert [totals.requests for totals in grown[fresh]] == [1]
+
+
+async def test_uses_that_emitters_put_into_two_partitions_count_alike_after_a_rebuild(world: World) -> None:
+    """With the same content and with another one; the auditor agrees before and after."""
+    keys = [a_key_created() for _ in range(12)]
+    await world.append(keys)
+    uses = _uses(keys, 300)
+    changed = [
+        use.model_copy(update={"data": use.data.model_copy(update={"predictions_count": 7})}) for use in uses
+    ]
+    identities: set[Identity] = set()
+    first = world.projector()
+    # Partitioned by something else, as by another partitioner.
+    elsewhere = [use for use in (*uses[::2], *changed[1::3]) if _partition(use.id) != _partition(use.subject)]
+    await world.append_raw([(use.id.encode(), encode(use)) for use in elsewhere], world.topics.usage)
+    appended = len(elsewhere)
+    await world.uses_settled(appended)
+    appended += await _append(world, uses, identities)
+    await world.uses_settled(appended)
+    counted, told = await _sums(world), await world.hourly_totals()
+    letters = {_place(letter) for letter in await world.read(world.topics.usage_dead_letters)}
+    assert sum(totals[-1].requests for totals in told.values()) == len(identities)
+    assert sum(totals[-1].predictions for totals in told.values()) == len(identities)
+    assert letters
+
+    await world.execute("DROP SCHEMA projector CASCADE")
+    await world.append([a_key_created()])
+    await eventually(lambda: first.exit_code == 1, "it to end")
+    world.projector()
+    await world.uses_settled(appended)
+    assert await _sums(world) == counted
+    assert await world.hourly_totals() == told
+    again = [_place(letter) for letter in await world.read(world.topics.usage_dead_letters)]
+    assert set(again) == letters
 
 
 async def test_a_publisher_that_was_paused_and_replaced_leaves_the_last_records_right(world: World) -> None:
@@ -185,6 +220,10 @@ async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world:
         assert (letter.key, letter.value) == (record_key, value)
 
 
+def _partition(key: str) -> int:
+    return home_partition(key, PARTITIONS)
+
+
 def _usage_projection(world: World) -> UsageProjection:
     return UsageProjection(world.topics, partial(partition_ends, world.kafka, world.topics.lifecycle))
 
@@ -224,6 +263,11 @@ async def _rows(world: World) -> dict[str, list[str]]:
         table: await world.value(f"SELECT array_agg(t::text ORDER BY t::text) FROM projector.{table} t") or []
         for table in (*TABLES, "usage_published")
     }
+
+
+async def _sums(world: World) -> dict[str, list[str]]:
+    """What is remembered of identities depends on what was read first; no sum does."""
+    return {table: rows for table, rows in (await _rows(world)).items() if table != "usage_identity"}
 
 
 async def _reported(world: World) -> Counter[str]:
