@@ -97,7 +97,9 @@ async def test_uses_that_emitters_put_into_two_partitions_count_alike_after_a_re
     identities: set[Identity] = set()
     first = world.projector()
     # Partitioned by something else, as by another partitioner.
-    elsewhere = [use for use in (*uses[::2], *changed[1::3]) if _partition(use.id) != _partition(use.data.key_id)]
+    elsewhere = [
+        use for use in (*uses[::2], *changed[1::3]) if _partition(use.id) != _partition(use.data.key_id)
+    ]
     await world.append_raw([(use.id.encode(), encode(use)) for use in elsewhere], world.topics.usage)
     appended = len(elsewhere)
     await world.uses_settled(appended)
