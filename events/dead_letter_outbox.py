@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 
 from events.dead_letters import DeadLetter
@@ -25,41 +26,46 @@ class DeadLetterOutbox:
         self._log = log
         self._topic = topic
         self._room = asyncio.Semaphore(SENT_AT_ONCE)
-        self._sending: dict[tuple[str, int, int], asyncio.Task[None]] = {}
+        #: By the partition whose batch they are of; a letter may be about a record of another one.
+        self._sending: defaultdict[int, dict[tuple[str, int, int], asyncio.Task[None]]] = defaultdict(dict)
 
-    async def append(self, letters: Sequence[DeadLetter]) -> None:
+    async def append(self, partition: int, letters: Sequence[DeadLetter]) -> None:
         """Return once the log has them all. Raises `LogUnavailable` after 5 s: call it again then.
+
+        `partition`: whose batch they are of.
 
         What is under way by then is waited for the next time, and not sent again. What the log had no
         answer for is.
         """
         if not letters:
             return
-        sending = [self._task(letter) for letter in letters]
+        tasks = self._sending[partition]
+        for letter in letters:
+            if letter.place not in tasks:
+                tasks[letter.place] = asyncio.create_task(self._send(letter))
+        sending = [tasks[letter.place] for letter in letters]
         done, pending = await asyncio.wait(
             sending, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_EXCEPTION
         )
         failed = [task for task in done if task.exception() is not None]
-        for place, task in list(self._sending.items()):
-            if task in failed:
-                del self._sending[place]
+        for letter in letters:
+            if letter.place in tasks and tasks[letter.place] in failed:
+                del tasks[letter.place]
         for task in failed:
             task.result()
         if pending:
             took = f"{len(sending) - len(pending)} of {len(sending)} dead letters"
             raise LogUnavailable(f"{self._topic} took {took} within {PATIENCE_SECONDS:.0f} s")
 
-    def forget(self, partition: int, before: int) -> None:
-        """Letters of records before that offset are wanted no more: their batch is committed, or not ours."""
-        for place, task in list(self._sending.items()):
-            if place[1] == partition and place[2] < before:
-                task.cancel()
-                del self._sending[place]
+    def committed(self, partition: int, letters: Sequence[DeadLetter]) -> None:
+        """The batch of these letters will not come again."""
+        for letter in letters:
+            self._sending[partition].pop(letter.place, None)
 
-    def _task(self, letter: DeadLetter) -> asyncio.Task[None]:
-        if letter.place not in self._sending:
-            self._sending[letter.place] = asyncio.create_task(self._send(letter))
-        return self._sending[letter.place]
+    def lost(self, partition: int) -> None:
+        """The partition is another process's: it sends whatever letters follow from it."""
+        for task in self._sending.pop(partition, {}).values():
+            task.cancel()
 
     async def _send(self, letter: DeadLetter) -> None:
         async with self._room:

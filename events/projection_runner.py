@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -182,7 +181,7 @@ class ProjectionRunner:
         part.claim.next_offset = part.next_offset
         self.standing.applied(part, letters, time.perf_counter() - began)
         if self._outbox is not None:
-            self._outbox.forget(part.claim.partition, before=part.next_offset)
+            self._outbox.committed(part.claim.partition, letters)
 
     async def _commit(self, batch: Batch) -> Sequence[DeadLetter]:
         if not self._member.holds(batch.claim):
@@ -192,14 +191,14 @@ class ProjectionRunner:
             letters = await self._projection.apply(connection, batch.records)
             if self._outbox is not None:
                 # Before the commit: a dead letter may repeat, but is never missing.
-                await self._outbox.append(letters)
+                await self._outbox.append(batch.claim.partition, letters)
         return letters
 
     def _lost(self, partition: int) -> None:
         """Kafka has given the partition to somebody else."""
         self.standing.lost(partition)
         if self._outbox is not None:
-            self._outbox.forget(partition, before=sys.maxsize)
+            self._outbox.lost(partition)
 
     async def _report(self) -> None:
         while True:

@@ -62,8 +62,10 @@ class Crew:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._failed.done():
-            self._failed.result()
+            # Looked at even when we are cancelled, or asyncio would complain that nobody has.
+            error = self._failed.exception() if self._failed.done() else None
+        if error is not None:
+            raise error
 
     async def _failure(self) -> None:
         await asyncio.shield(self._failed)

@@ -48,10 +48,10 @@ async def test_what_is_under_way_is_waited_for_and_not_sent_again() -> None:
     outbox = DeadLetterOutbox(log, "dlq")
     for _ in range(3):
         with pytest.raises(LogUnavailable, match="dlq took 0 of 5 dead letters"):
-            await outbox.append(LETTERS)
+            await outbox.append(3, LETTERS)
     log.answering.set()
-    await outbox.append(LETTERS)
-    await outbox.append(LETTERS)
+    await outbox.append(3, LETTERS)
+    await outbox.append(3, LETTERS)
     assert log.appended == [b"{"] * 5
 
 
@@ -61,8 +61,8 @@ async def test_what_the_log_had_no_answer_for_is_sent_again_and_nothing_else() -
     log.errors = [LogUnavailable("away")]
     outbox = DeadLetterOutbox(log, "dlq")
     with pytest.raises(LogUnavailable, match="away"):
-        await outbox.append(LETTERS)
-    await outbox.append(LETTERS)
+        await outbox.append(3, LETTERS)
+    await outbox.append(3, LETTERS)
     assert log.appended == [b"{"] * 5
 
 
@@ -70,7 +70,7 @@ async def test_one_that_is_refused_for_its_size_is_sent_without_its_record() -> 
     log = SlowLog()
     log.answering.set()
     log.errors = [RecordRefused("too large")]
-    await DeadLetterOutbox(log, "dlq").append(LETTERS[:1])
+    await DeadLetterOutbox(log, "dlq").append(3, LETTERS[:1])
     assert log.appended == [None]
 
 
@@ -78,8 +78,8 @@ async def test_letters_of_a_committed_batch_are_forgotten() -> None:
     log = SlowLog()
     log.answering.set()
     outbox = DeadLetterOutbox(log, "dlq")
-    await outbox.append(LETTERS)
-    outbox.forget(3, before=4)
+    await outbox.append(3, LETTERS)
+    outbox.committed(3, LETTERS[:4])
     # As after the schema was dropped: the batch comes once more.
-    await outbox.append(LETTERS)
+    await outbox.append(3, LETTERS)
     assert len(log.appended) == 5 + 4
