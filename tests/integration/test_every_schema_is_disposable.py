@@ -36,7 +36,12 @@ NOT_COMPARED = (
     "usage_identity",
 )
 #: Where nothing waits.
-EMPTY = {"projector.usage_unpublished", "billing.outgoing", "billing.statement_part"}
+EMPTY = {
+    "projector.usage_unpublished",
+    "projector.usage_refused",
+    "billing.outgoing",
+    "billing.statement_part",
+}
 
 Rows = dict[str, set[str]]
 

@@ -84,7 +84,7 @@ async def test_a_month_that_was_due_and_is_not_closed_is_told_and_so_is_what_wai
         await world.statements_are((created.subject, JANUARY))
         await world.caught_up()
     assert (await _verified(world, due_at(JANUARY))).problems == []
-    await world.rows("INSERT INTO billing.outgoing VALUES (gen_random_uuid(), '2025-12-01', '')")
+    await world.rows("INSERT INTO billing.outgoing VALUES (gen_random_uuid(), '2025-12-01', 1, '')")
     found = await _verified(world, due_at(JANUARY))
     assert found.problems == ["1 statements wait to be read back from billing.statements"]
 
