@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain, repeat
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -31,6 +32,8 @@ from events.waiting import wait_for
 CLAIM_INTERVAL_SECONDS = 0.1
 REPORT_INTERVAL_SECONDS = 1.0
 REPORT_TIMEOUT_SECONDS = 5.0
+FIRST_REPORTS = 20
+FIRST_REPORTS_SECONDS = 0.2
 #: Of different partitions: one is decoded while Postgres works on the other. The others' records stay packed.
 BATCHES_IN_HAND = 2
 #: How long the batches in hand may take once the process is asked to stop.
@@ -201,9 +204,10 @@ class ProjectionRunner:
             self._outbox.lost(partition)
 
     async def _report(self) -> None:
-        while True:
-            # Soon after the start, because nobody knows before whether there is anything to do.
-            await asyncio.sleep(REPORT_INTERVAL_SECONDS / (10 if self.standing.is_stuck else 1))
+        # Soon after the start, because nobody knows before whether there is anything to do.
+        for soon in chain(repeat(True, FIRST_REPORTS), repeat(False)):
+            is_early = soon and self.standing.is_stuck
+            await asyncio.sleep(FIRST_REPORTS_SECONDS if is_early else REPORT_INTERVAL_SECONDS)
             try:
                 async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
                     await self._member.report()
