@@ -19,6 +19,7 @@ from tests.acceptance.eventually import eventually
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
+LIST_SECONDS = 20.0
 SERVICES = ("api", "projector", "windows", "billing")
 
 
@@ -100,9 +101,16 @@ class Up:
         return created
 
     def keys(self) -> list[str]:
+        """The names of all keys. A busy machine may answer 503: it is asked again then."""
         token = (self.data / "admin_token").read_text()
         bearer = {"Authorization": f"Bearer {token}"}
-        answer = httpx.get(f"{self.stack['api_url']}/api/v1/keys", headers=bearer)
+        url = f"{self.stack['api_url']}/api/v1/keys"
+
+        def listed() -> httpx.Response | None:
+            answer = httpx.get(url, headers=bearer)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        answer = eventually(listed, LIST_SECONDS, "the list of keys")
         return [key["name"] for key in answer.raise_for_status().json()]
 
 
