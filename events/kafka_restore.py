@@ -89,14 +89,15 @@ async def _configure(kafka: KafkaSettings, topic: Topic, configuration: Mapping[
 
 
 async def _copy(kafka: KafkaSettings, topic: Topic, copy: str, copy_kafka: KafkaSettings) -> Restored:
-    producer = AIOKafkaProducer(
-        **kafka.client_options(), acks="all", enable_idempotence=True, request_timeout_ms=REQUEST_TIMEOUT_MS
-    )
+    options = {"acks": "all", "enable_idempotence": True, "request_timeout_ms": REQUEST_TIMEOUT_MS}
     reader = AIOKafkaConsumer(
         **copy_kafka.client_options(), auto_offset_reset="none", request_timeout_ms=REQUEST_TIMEOUT_MS
     )
     records = moved = 0
-    async with running(reader, copy_kafka), running(producer, kafka):
+    async with (
+        running(reader, copy_kafka),
+        running(producer := AIOKafkaProducer(**kafka.client_options(), **options), kafka),
+    ):
         places = await _places(reader, copy)
         keeps_partitions = len(places) == topic.partitions
         under_way: deque[tuple[Any, asyncio.Future[Any]]] = deque()

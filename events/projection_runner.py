@@ -78,6 +78,7 @@ class ProjectionRunner:
         self._on_new_leader = on_new_leader
         self._kafka_address = kafka.bootstrap_servers
         self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
+        self._followed: set[int] = set()
         #: For metrics, and for whoever asks whether all is well.
         self.standing = ProjectionStanding(
             metrics, HeldUp(projection.topic.name, longest_transaction_seconds)
@@ -110,9 +111,12 @@ class ProjectionRunner:
         # Beside the batches: they may wait for rows of an owner that only a claim can end.
         while True:
             for partition in self._member.unclaimed():
+                if partition in self._followed:
+                    continue  # by the task of an earlier claim: it could take records that it would not apply
                 what = f"Postgres, to claim {self._projection.topic.name}/{partition}"
                 claim = await wait_for(what, partial(self._claim, partition), OUTAGES)
                 if claim is not None and self._member.begin(claim):
+                    self._followed.add(partition)
                     partitions.begin(self._follow(claim, stopping))
             await asyncio.sleep(CLAIM_INTERVAL_SECONDS)
 
@@ -134,10 +138,13 @@ class ProjectionRunner:
     async def _follow(self, claim: Claim, stopping: asyncio.Event) -> None:
         """Apply what is appended to one partition, for as long as it is ours."""
         what = f"readable records of {claim.topic}/{claim.partition}"
-        while not stopping.is_set() and self._member.holds(claim):
-            batch = await wait_for(what, partial(self._next_batch, claim), (_TryAgain,))
-            if batch is not None and not stopping.is_set():
-                await self._apply(batch)
+        try:
+            while not stopping.is_set() and self._member.holds(claim):
+                batch = await wait_for(what, partial(self._next_batch, claim), (_TryAgain,))
+                if batch is not None and not stopping.is_set():
+                    await self._apply(batch)
+        finally:
+            self._followed.discard(claim.partition)
 
     async def _next_batch(self, claim: Claim) -> Batch | None:
         """None: nothing was appended for a while, or the partition is not ours any more."""

@@ -207,7 +207,7 @@ class World:
         """Wait until Postgres has passed so many records, then see that it is what the log says."""
         await eventually(lambda: self.has_applied(records), f"{records} records in Postgres")
         found = await self.verified()
-        assert found.problems == []
+        assert found.problems == [], found.problems
 
     async def verified(self, patience_seconds: float = PATIENCE_SECONDS) -> Verification:
         """What the auditor finds."""
