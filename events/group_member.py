@@ -24,6 +24,7 @@ from events.claims import Claim
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import log_unavailable, start
 from events.kafka_leader_epochs import leader_epochs
+from events.leaders import Leaders
 from events.log import Record
 from events.settings import KafkaSettings
 from events.topics import Topic
@@ -94,7 +95,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._claims: dict[int, Claim] = {}
         self._dropped: dict[int, Claim] = {}
         self._reported: dict[int, int] = {}
-        self._epochs: dict[int, int] = {}
+        self._leaders = Leaders()
 
     async def join(self) -> None:
         """Raises `LogUnavailable`; may be tried again then."""
@@ -242,8 +243,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Whether a partition of the topic has got a leader since the last call. Raises `LogUnavailable`."""
         with log_unavailable(f"{self._topic}: leaders not known"):
             epochs = await leader_epochs(self._consumer._client, self._topic)
-        known, self._epochs = self._epochs, {**self._epochs, **epochs}
-        return any(known.get(partition, epoch) != epoch for partition, epoch in epochs.items())
+        return self._leaders.have_changed(epochs)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Kafka proposes these: they stay paused until they are claimed."""

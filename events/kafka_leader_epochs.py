@@ -15,6 +15,7 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from events.errors import LogUnavailable
 from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, running
+from events.leaders import Leaders
 from events.settings import KafkaSettings
 
 LOOK_SECONDS = 1.0
@@ -87,17 +88,15 @@ async def leader_epochs(client: Any, topic: str) -> Mapping[int, int]:
 
 async def watch_leaders(kafka: KafkaSettings, topic: str, on_new_leader: Callable[[], None]) -> None:
     """Tell whenever a partition has got another leader, over a connection of its own. For ever."""
-    known: Mapping[int, int] = {}
+    leaders = Leaders()
     while True:
         try:
             consumer = AIOKafkaConsumer(**kafka.client_options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
             with log_unavailable(f"{topic}: leaders not known"):
                 async with running(consumer, kafka):
                     while True:
-                        epochs = await leader_epochs(consumer._client, topic)
-                        if any(known.get(partition, epoch) != epoch for partition, epoch in epochs.items()):
+                        if leaders.have_changed(await leader_epochs(consumer._client, topic)):
                             on_new_leader()
-                        known = {**known, **epochs}
                         await asyncio.sleep(LOOK_SECONDS)
         except LogUnavailable as error:
             logger.debug("%s", error)

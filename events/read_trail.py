@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from events.errors import LogLost, LogUnavailable
+from events.leaders import Leaders
 from events.log import Mark
 
 LOOK_SECONDS = 1.0
@@ -25,9 +26,9 @@ class ReadTrail:
     ) -> None:
         """`lost` compares with the log, `epochs` tells the leaders; both raise `LogUnavailable`."""
         self._lost = lost
-        self._read_epochs = epochs
+        self._epochs = epochs
+        self._leaders = Leaders()
         self._marks: dict[tuple[int, int], Mark] = {}
-        self._epochs: dict[int, int] = {}
         self._failure: LogLost | None = None
 
     def begin(self) -> None:
@@ -52,7 +53,7 @@ class ReadTrail:
             await asyncio.sleep(LOOK_SECONDS)
             waited += LOOK_SECONDS
             try:
-                if await self._has_new_leader() or waited >= COMPARE_SECONDS:
+                if self._leaders.have_changed(await self._epochs()) or waited >= COMPARE_SECONDS:
                     await self.compare()
                     waited = 0.0
             except LogUnavailable as error:
@@ -73,11 +74,6 @@ class ReadTrail:
                 del self._marks[place]
         for mark in newest.values():
             self._marks.setdefault((mark.partition, mark.appended_ms // 1000), mark)
-
-    async def _has_new_leader(self) -> bool:
-        epochs = await self._read_epochs()
-        known, self._epochs = self._epochs, {**self._epochs, **epochs}
-        return any(known.get(partition, epoch) != epoch for partition, epoch in epochs.items())
 
 
 def lost_error(mark: Mark) -> LogLost:
