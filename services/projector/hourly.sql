@@ -90,15 +90,6 @@ ORDER BY key_id, hour;
 -- How many rows wait until the topic is seen to have them.
 SELECT count(*) FROM projector.usage_unpublished;
 
--- name: count_still_unpublished
--- How many of these rows the topic was not yet seen to have in these revisions.
-SELECT count(*)
-FROM unnest(%(key_ids)s::uuid[], %(hours)s::timestamptz[], %(revisions)s::bigint[])
-    AS seen (key_id, hour, revision)
-JOIN projector.usage_unpublished USING (key_id, hour)
-LEFT JOIN projector.usage_published AS published USING (key_id, hour)
-WHERE coalesce(published.revision, 0) < seen.revision;
-
 -- name: all_published
 -- What the topic last said about every row.
 SELECT key_id::text, hour, revision FROM projector.usage_published;

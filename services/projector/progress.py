@@ -8,10 +8,9 @@ appended before the probe is in there then, whatever came later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -24,9 +23,9 @@ from events.queries import load_queries
 from events.topics import Topics
 from events.usage_progress import RECORD_KEY, PublishedUsage, UsagePublished, broker_time
 from events.waiting import wait_for
-from services.projector.array_text import array_text
 from services.projector.hourly_records import SOURCE
 from services.projector.metrics import ProjectorMetrics
+from services.projector.unpublished import PublishedSweep
 
 _QUERIES = load_queries("services.projector", "hourly.sql")
 
@@ -36,14 +35,6 @@ POLL_SECONDS = 0.1
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 Ends = Callable[[], Awaitable[Mapping[int, int]]]
-
-
-class WaitingRow(NamedTuple):
-    """A row that `usage.hourly` has to be told, and the revision that it has by now."""
-
-    key_id: str
-    hour: datetime
-    revision: int
 
 
 class ProgressAnnouncer:
@@ -90,13 +81,14 @@ class ProgressAnnouncer:
         before = await self._schema_that_has_passed(pool, ends)
         if before is None:
             return False
-        page: Sequence[WaitingRow] = await _waiting_rows(pool, None, self._rows.now)
-        while page:
-            last = page[-1]
-            while page := await _still_waiting(pool, page):
-                await asyncio.sleep(POLL_SECONDS)
-            page = await _waiting_rows(pool, last, self._rows.now)
+        sweep = PublishedSweep()
+        while not await self._is_over(pool, sweep):
+            await asyncio.sleep(POLL_SECONDS)
         return await self._schema_that_has_passed(pool, ends) == before
+
+    async def _is_over(self, pool: Pool, sweep: PublishedSweep) -> bool:
+        async with pool.connection() as connection:
+            return await sweep.is_over(connection, self._rows.now)
 
     async def _schema_that_has_passed(self, pool: Pool, ends: Mapping[int, int]) -> int | None:
         """Which schema it is (another one after a rebuild), if its rows have passed these ends."""
@@ -106,19 +98,3 @@ class ProgressAnnouncer:
         positions = {partition: next_offset for _, partition, next_offset in rows}
         has_passed = all(positions.get(partition, 0) >= end for partition, end in ends.items())
         return int(rows[0][0]) if has_passed else None
-
-
-async def _waiting_rows(pool: Pool, after: WaitingRow | None, limit: int) -> Sequence[WaitingRow]:
-    """The next page of what is unpublished; of a row that has changed meanwhile in its later revision."""
-    values = {"key_id": after and after.key_id, "hour": after and after.hour, "rows": limit}
-    async with pool.connection() as connection:
-        cursor = await connection.execute(_QUERIES["unpublished_after"], values)
-        return [WaitingRow(*row) for row in await cursor.fetchall()]
-
-
-async def _still_waiting(pool: Pool, rows: Sequence[WaitingRow]) -> Sequence[WaitingRow]:
-    key_ids, hours, revisions = map(array_text, zip(*rows, strict=True))
-    values = {"key_ids": key_ids, "hours": hours, "revisions": revisions}
-    async with pool.connection() as connection:
-        cursor = await connection.execute(_QUERIES["still_unpublished"], values)
-        return [WaitingRow(*row) for row in await cursor.fetchall()]

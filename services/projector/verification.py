@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from events.kafka_log import KafkaLogReader
 from events.keeper.schema import known_log
-from events.keeper.snapshot import auditing, take_snapshot
+from events.keeper.snapshot import Snapshot, auditing, take_snapshot
 from events.keeper.verification import (
     PATIENCE_SECONDS,
     Ends,
@@ -25,10 +25,13 @@ from events.log_identity import check_log
 from events.settings import KafkaSettings
 from events.topics import Topics
 from services.projector.schema import projector_schema
-from services.projector.verification_hourly import Unpublished, compare_published
+from services.projector.unpublished import PublishedSweep
+from services.projector.verification_hourly import compare_published
 from services.projector.verification_keys import compare_keys
-from services.projector.verification_tables import TABLES, Tables
+from services.projector.verification_tables import TABLES
 from services.projector.verification_usage import compare_usage
+
+ROWS_AT_ONCE = 10_000
 
 
 async def verify(
@@ -80,11 +83,12 @@ async def verify(
 
 async def _settled(
     connection: AsyncConnection[Any], ends: Ends, patience_seconds: float
-) -> tuple[Verification, Tables]:
+) -> tuple[Verification, Snapshot]:
     """The tables once all is there, or once that has taken too long, and then what is missing."""
-    unpublished = Unpublished(connection)
+    sweep = PublishedSweep()
     is_settled = await settle(
-        (lambda: have_passed(connection, ends), unpublished.are_published), patience_seconds
+        (lambda: have_passed(connection, ends), lambda: sweep.is_over(connection, ROWS_AT_ONCE)),
+        patience_seconds,
     )
     async with connection.transaction():
         tables = await take_snapshot(connection, TABLES)

@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection
-
 from events.codec import decode_total
 from events.errors import UnreadableRecord
+from events.keeper.snapshot import Snapshot
 from events.keeper.spool import SHARES, Spool
-from events.keeper.verification import Differences, differences
+from events.keeper.verification import Differences, Progress, differences, ends_to_compare
 from events.log import LogReader, Record
 from events.log_reading import read_through
-from events.queries import load_queries
 from events.totals import HourlyTotals, HourlyUsage
 from services.projector.published import RowName, last_revisions, record_key, row_of
 from services.projector.rows import Row
-from services.projector.verification_tables import Progress, Tables, ends_to_compare
-
-_QUERIES = load_queries("services.projector", "hourly.sql")
-_PAGE = 10_000
-_BEFORE_ALL = ("00000000-0000-0000-0000-000000000000", "-infinity")
 
 
 class _Said(NamedTuple):
@@ -32,7 +25,7 @@ class _Said(NamedTuple):
 
 
 async def compare_published(
-    tables: Tables,
+    tables: Snapshot,
     reader: LogReader,
     topic: str,
     usage_topic: str,
@@ -60,40 +53,8 @@ async def compare_published(
             found.add(_compare_share(tables, topic, number, said, is_filled=is_filled))
 
 
-class Unpublished:
-    """Whether what waited to be published has been published: asked again and again, in pages.
-
-    A row that is used all the time waits all the time, each time with another revision. So a page is done
-    once the topic was seen to have the revisions that the page was read with.
-    """
-
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._connection = connection
-        self._page: list[Row] = []
-        self._last: Row = _BEFORE_ALL
-
-    async def are_published(self) -> bool:
-        """Raises psycopg's errors."""
-        while not self._page or await self._is_published():
-            self._page = await self._next_page()
-            if not self._page:
-                return True
-            self._last = self._page[-1][:2]
-        return False
-
-    async def _is_published(self) -> bool:
-        key_ids, hours, revisions = map(list, zip(*self._page, strict=True))
-        named = {"key_ids": key_ids, "hours": hours, "revisions": revisions}
-        cursor = await self._connection.execute(_QUERIES["count_still_unpublished"], named)
-        return await cursor.fetchone() == (0,)
-
-    async def _next_page(self) -> list[Row]:
-        after = {"key_id": self._last[0], "hour": self._last[1], "rows": _PAGE}
-        return await (await self._connection.execute(_QUERIES["unpublished_after"], after)).fetchall()
-
-
 def _compare_share(
-    tables: Tables, topic: str, number: int, said: Spool[RowName, _Said], *, is_filled: bool
+    tables: Snapshot, topic: str, number: int, said: Spool[RowName, _Said], *, is_filled: bool
 ) -> Iterator[str]:
     last, later = dict[RowName, Record](), set[Row]()
     for row, (record, is_later) in said.share(number):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from events.keeper.snapshot import Snapshot
 from events.keeper.spool import Spool
-from events.keeper.verification import Differences, differences_of_shares
+from events.keeper.verification import Differences, Progress, differences_of_shares, ends_to_compare
 from events.lineage import Lineage
 from events.log import LogReader
 from services.projector.replay import replay
 from services.projector.rows import Row, event_row, key_rows, lineage_row
-from services.projector.verification_tables import Progress, Tables, ends_to_compare
 
 _EVENT = "{0[0]}@{0[1]}: the event"
 
 
 async def compare_keys(
-    tables: Tables,
+    tables: Snapshot,
     reader: LogReader,
     topic: str,
     lineages: dict[str, Lineage],
@@ -43,14 +43,14 @@ async def compare_keys(
     found.add(_compare_keys(tables, lineages.values()))
 
 
-def _compare_lineages(tables: Tables, lineages: Iterable[Lineage]) -> Iterator[str]:
+def _compare_lineages(tables: Snapshot, lineages: Iterable[Lineage]) -> Iterator[str]:
     with Spool[Row, Row]() as wanted:
         for lineage in lineages:
             wanted.add((lineage.lineage_id,), lineage_row(lineage))
         yield from differences_of_shares(wanted, tables["all_lineages"], "lineage {0[0]}".format)
 
 
-def _compare_keys(tables: Tables, lineages: Iterable[Lineage]) -> Iterator[str]:
+def _compare_keys(tables: Snapshot, lineages: Iterable[Lineage]) -> Iterator[str]:
     with Spool[Row, Row]() as wanted:
         for lineage in lineages:
             for row in key_rows(lineage):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from events.keeper.snapshot import Table
+from events.keeper.snapshot import Snapshot, Table
 from events.keeper.spool import SHARES
-from events.keeper.verification import differences
+from events.keeper.verification import Progress, differences, ends_to_compare
 from events.lineage import Lineage
 from events.log import LogReader
 from events.log_reading import records_before
-from services.projector.verification_tables import Progress, Tables, ends_to_compare
 from services.projector.verification_uses import CountedUses, SpooledRows
 
 
 async def compare_usage(
-    tables: Tables,
+    tables: Snapshot,
     reader: LogReader,
     topic: str,
     lineages: Mapping[str, Lineage],

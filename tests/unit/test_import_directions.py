@@ -40,6 +40,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/projector/published.py",
         "services/projector/hourly.py",
         "services/projector/progress.py",
+        "services/projector/unpublished.py",
         "services/projector/rate_windows_process.py",
         "services/projector/rate_windows_rows.py",
         "services/billing/accounts.py",
