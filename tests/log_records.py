@@ -16,8 +16,12 @@ async def everything(kafka: KafkaSettings, topic: Topic) -> list[Record]:
         return [record async for records in read_through(reader, ends) for record in records]
 
 
-class RawName(str):
-    """The name of a header that no encoding gives."""
+def headers_of(letter: Record) -> dict[str, str]:
+    """The headers of a dead letter, which are text."""
+    return {name: value.decode() for name, value in letter.headers}
 
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return b"\xff\xfe"
+
+def place_of(letter: Record) -> tuple[str, int, int]:
+    """Which record a dead letter is about: topic, partition and offset."""
+    headers = headers_of(letter)
+    return headers["topic"], int(headers["partition"]), int(headers["offset"])

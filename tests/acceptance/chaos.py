@@ -29,7 +29,7 @@ from services.local.process import ManagedProcess
 from tests.acceptance.client import ApiClient, Created, issued
 from tests.acceptance.stack import ApiNode, Stack
 from tests.builders import fresh_id, some_usage
-from tests.undecodable import append_undecodable
+from tests.raw_headers import append_with_headers
 
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 SEND_SECONDS = 25.0
@@ -287,7 +287,7 @@ class Vandal(KafkaInhabitant):
             lambda: self.send(self.truth.stack.topics.hourly_usage.name, key, b"no total"),
             self._contradict,
             self._abort,
-            self._append_undecodable,
+            self._append_raw_header,
         ]
         self.chance.choice(deeds)()
 
@@ -297,11 +297,11 @@ class Vandal(KafkaInhabitant):
             other = use.model_copy(update={"data": use.data.model_copy(update={"predictions_count": 1000})})
             self.send(self.truth.stack.topics.usage.name, use.data.key_id.encode(), encode(other))
 
-    def _append_undecodable(self) -> None:
+    def _append_raw_header(self) -> None:
         topics = self.truth.stack.topics
         topic = self.chance.choice([topics.usage, topics.lifecycle, topics.hourly_usage])
         partition = self.chance.randrange(topic.partitions)
-        self._run(append_undecodable(self.truth.stack.kafka, topic.name, partition))
+        self._run(append_with_headers(self.truth.stack.kafka, topic.name, partition))
 
     def _abort(self) -> None:
         """A use that was never committed, by one that ends its transaction or forgets it."""

@@ -20,7 +20,7 @@ from tests.acceptance.test_every_codec_is_read import is_billed
 from tests.acceptance.the_log import append, end_of_log, folded, postgres_agrees, records, run
 from tests.bcrypt_hashes import BAD
 from tests.builders import a_key_created, a_key_revoked, fresh_id
-from tests.undecodable import append_undecodable
+from tests.raw_headers import append_with_headers
 
 NOTICE_SECONDS = 10.0
 
@@ -225,7 +225,7 @@ def test_what_no_client_can_decode_stops_nobody(stack: Stack) -> None:
         topics.statements,
     ):
         for partition in range(topic.partitions):
-            run(append_undecodable(stack.kafka, topic.name, partition))
+            run(append_with_headers(stack.kafka, topic.name, partition))
     key = api.client.new_key()
     assert api.client.report(key.key_id, predictions_count=7).status_code == 200
     eventually(lambda: is_billed(api, key), NOTICE_SECONDS, "the use in the bill")

@@ -19,22 +19,12 @@ async def test_a_projector_that_was_paused_and_replaced_writes_nothing_more(worl
     assert await world.applied() < RECORDS, "it was over before the pause"
     successor = world.projector()
     await world.caught_up(RECORDS)
-    claims_of_the_successor = await _claims(world)
+    claims_of_the_successor = await world.claims()
     paused.resume()
     # Back among the living it gets its share of the partitions, by claims of its own.
-    await eventually(lambda: _differ(world, claims_of_the_successor), "a new claim")
+    await eventually(lambda: world.has_other_claims(claims_of_the_successor), "a new claim")
     await world.append(lives(300))
     await world.caught_up(RECORDS + 300)
     assert await world.value("SELECT count(*) FROM projector.key_event") == RECORDS + 300
     assert paused.is_running
     assert successor.is_running
-
-
-async def _claims(world: World) -> object:
-    return await world.value(
-        "SELECT array_agg(owner_epoch ORDER BY partition) FROM projector.projection_offset"
-    )
-
-
-async def _differ(world: World, claims: object) -> bool:
-    return await _claims(world) != claims

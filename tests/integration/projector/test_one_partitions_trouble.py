@@ -23,8 +23,8 @@ from events.kafka_log import KafkaEventLog
 from events.log import Record
 from services.projector.keys import KeysProjection
 from tests.builders import a_key_created, some_usage
-from tests.integration.projector.test_poison import _headers
 from tests.integration.projector.world import ProjectorProcess, World, eventually, lives
+from tests.log_records import headers_of
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,7 @@ async def test_a_record_whose_key_and_value_fill_a_topics_record_becomes_a_dead_
     await world.append_usage([some_usage(key_id=created.subject)])
     await eventually(lambda: _uses_applied(world, 2), "both records")
     (letter,) = await world.read(world.topics.usage_dead_letters)
-    headers = _headers(letter)
+    headers = headers_of(letter)
     assert (headers["partition"], headers["offset"]) == (str(place.partition), str(place.offset))
     assert headers["cut.value"].startswith("848000 bytes, sha256 ")
     assert (letter.key, letter.value) == (b"k" * 200_000, None)
@@ -109,7 +109,7 @@ async def test_a_flood_of_compressed_poison_is_told_once_each(world: World) -> N
         await producer.stop()
     await eventually(lambda: _uses_applied(world, 5001), "all of them", timeout_seconds=90)
     letters = await world.read(world.topics.usage_dead_letters)
-    offsets = [int(_headers(letter)["offset"]) for letter in letters]
+    offsets = [int(headers_of(letter)["offset"]) for letter in letters]
     assert len(set(offsets)) == 5000
     assert len(offsets) < 1.1 * 5000
 

@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 
 from events.kafka_decompression import LARGEST_UNPACKED_BYTES
-from events.log import Record
 from tests.builders import a_key_created, some_usage
 from tests.integration.projector.world import ProjectorProcess, World, eventually
+from tests.log_records import headers_of
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ async def test_what_unpacks_to_hundreds_of_megabytes_is_passed_told_and_takes_no
     for dead_letters in (world.topics.usage_dead_letters, world.topics.lifecycle_dead_letters):
         letters = await world.read(dead_letters)
         assert len(letters) == len(BOMBS)
-        assert all("when unpacked" in _headers(letter)["error"] for letter in letters)
+        assert all("when unpacked" in headers_of(letter)["error"] for letter in letters)
         assert all(letter.value is None for letter in letters)
     assert process.metric("projector_dead_letters_total") == 2 * len(BOMBS)
     assert (await world.verified()).problems == []
@@ -62,7 +62,3 @@ def _peak_memory(process: ProjectorProcess) -> int:
     status = Path(f"/proc/{process.pid}/status").read_text("ascii")
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
-
-
-def _headers(letter: Record) -> dict[str, str]:
-    return {name: value.decode() for name, value in letter.headers}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.projector.test_a_paused_projector import _claims, _differ
 from tests.integration.projector.world import World, eventually, lives
 
 pytestmark = pytest.mark.anyio
@@ -21,8 +20,8 @@ async def test_who_waited_for_records_before_a_rebalance_takes_none_behind_it(
     async with world.runner():
         await eventually(lambda: world.has_applied(RECORDS), "the first records")
         for round_ in (2, 3):
-            alone = await _claims(world)
+            alone = await world.claims()
             async with world.runner():
-                await eventually(lambda: _differ(world, alone), "another one to have a share")  # noqa: B023
+                await eventually(lambda: world.has_other_claims(alone), "another one to have a share")  # noqa: B023
             await world.append(lives(RECORDS))
             await world.caught_up(RECORDS * round_)

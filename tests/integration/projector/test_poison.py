@@ -10,9 +10,10 @@ import pytest
 
 from events.codec import encode
 from events.keys import KeyCreated
-from events.log import Position, Record
+from events.log import Position
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated, fresh_id, some_usage
 from tests.integration.projector.world import World
+from tests.log_records import headers_of, place_of
 
 pytestmark = pytest.mark.anyio
 
@@ -49,13 +50,13 @@ async def test_each_kind_of_poison_becomes_a_dead_letter_and_the_others_go_on(wo
         places = await world.append_raw(poison.values())
         await world.append([a_key_rotated(good)])
         await world.caught_up(len(poison) + 2)
-    letters = {_place(letter): letter for letter in await world.read(world.topics.lifecycle_dead_letters)}
+    letters = {place_of(letter): letter for letter in await world.read(world.topics.lifecycle_dead_letters)}
     assert len(letters) == len(poison)
     for (reason, (key_bytes, value)), place in zip(poison.items(), places, strict=True):
         letter = letters[place.topic, place.partition, place.offset]
-        assert reason.strip() in _headers(letter)["error"]
-        assert CANARY not in _headers(letter)["error"]
-        assert _headers(letter)["time"].endswith("Z")
+        assert reason.strip() in headers_of(letter)["error"]
+        assert CANARY not in headers_of(letter)["error"]
+        assert headers_of(letter)["time"].endswith("Z")
         assert letter.key == key_bytes
         assert letter.value == (value if len(value or b"") < 900_000 else None)
         assert reason.strip() in await _outcome(world, place)
@@ -73,7 +74,7 @@ async def test_a_flood_of_poison_is_swallowed_too(world: World) -> None:
     await world.append_raw([(key, b"{")] * 4000)
     async with world.runner():
         await world.caught_up(4000)
-    assert len({_place(letter) for letter in await world.read(world.topics.lifecycle_dead_letters)}) == 4000
+    assert len({place_of(letter) for letter in await world.read(world.topics.lifecycle_dead_letters)}) == 4000
 
 
 async def test_an_unreadable_record_under_a_known_key_parks_its_lineage(world: World) -> None:
@@ -101,7 +102,7 @@ async def test_a_gap_parks_its_lineage_though_no_key_of_it_is_known(world: World
         await world.caught_up(1)
     assert await _parked(world, created) == "gap: sequence 3 after 0"
     (letter,) = await world.read(world.topics.lifecycle_dead_letters)
-    assert _place(letter) == (place.topic, place.partition, place.offset)
+    assert place_of(letter) == (place.topic, place.partition, place.offset)
 
 
 async def test_a_key_id_that_another_lineage_has_stops_nobody(world: World) -> None:
@@ -110,15 +111,6 @@ async def test_a_key_id_that_another_lineage_has_stops_nobody(world: World) -> N
     await world.append([one, other, a_key_rotated(one, new_key_id=other.subject)])
     async with world.runner():
         await world.caught_up(3)
-
-
-def _headers(letter: Record) -> dict[str, str]:
-    return {name: value.decode() for name, value in letter.headers}
-
-
-def _place(letter: Record) -> tuple[str, int, int]:
-    headers = _headers(letter)
-    return headers["topic"], int(headers["partition"]), int(headers["offset"])
 
 
 async def _outcome(world: World, place: Position) -> str:

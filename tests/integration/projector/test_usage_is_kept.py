@@ -18,7 +18,6 @@ from events.kafka_log import KafkaEventLog
 from events.keeper.database import new_pool
 from events.keeper.process import Opened
 from events.keys import KeyCreated
-from events.log import Record
 from events.partitions import home_partition
 from events.together import run_together, until
 from events.topics import PARTITIONS, LogSettings
@@ -30,6 +29,7 @@ from services.projector.usage import UsageProjection
 from tests.builders import a_key_created, some_usage
 from tests.integration.projector.counting import TABLES
 from tests.integration.projector.world import World, eventually
+from tests.log_records import headers_of, place_of
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ async def test_uses_that_emitters_put_into_two_partitions_count_alike_after_a_re
     appended += await _append(world, uses, identities)
     await world.uses_settled(appended)
     counted, told = await _sums(world), await world.hourly_totals()
-    letters = {_place(letter) for letter in await world.read(world.topics.usage_dead_letters)}
+    letters = {place_of(letter) for letter in await world.read(world.topics.usage_dead_letters)}
     assert sum(totals[-1].requests for totals in told.values()) == len(identities)
     assert sum(totals[-1].predictions for totals in told.values()) == len(identities)
     assert letters
@@ -118,7 +118,7 @@ async def test_uses_that_emitters_put_into_two_partitions_count_alike_after_a_re
     await world.uses_settled(appended)
     assert await _sums(world) == counted
     assert await world.hourly_totals() == told
-    again = [_place(letter) for letter in await world.read(world.topics.usage_dead_letters)]
+    again = [place_of(letter) for letter in await world.read(world.topics.usage_dead_letters)]
     assert set(again) == letters
 
 
@@ -214,11 +214,11 @@ async def test_what_does_not_count_becomes_a_dead_letter_with_coordinates(world:
     async with world.runner(_usage_projection(world)):
         await eventually(partial(_has_applied, world, len(wrong) + 2), "all uses")
     assert await world.value("SELECT sum(requests)::int FROM projector.usage_hour") == 2
-    letters = {_place(letter): letter for letter in await world.read(world.topics.usage_dead_letters)}
+    letters = {place_of(letter): letter for letter in await world.read(world.topics.usage_dead_letters)}
     assert len(letters) == len(wrong)
     for place, (error, value) in zip(places, wrong.items(), strict=True):
         letter = letters[place.topic, place.partition, place.offset]
-        assert error in _headers(letter)["error"]
+        assert error in headers_of(letter)["error"]
         assert (letter.key, letter.value) == (record_key, value)
 
 
@@ -305,12 +305,3 @@ def _with(use: KeyUsed, name: bytes, before: bytes) -> bytes:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _headers(letter: Record) -> dict[str, str]:
-    return {name: value.decode() for name, value in letter.headers}
-
-
-def _place(letter: Record) -> tuple[str, int, int]:
-    headers = _headers(letter)
-    return headers["topic"], int(headers["partition"]), int(headers["offset"])

@@ -193,6 +193,15 @@ class World:
             totals.setdefault(record.key, []).append(event.data)
         return totals
 
+    async def claims(self) -> object:
+        """Who owns each partition of each projection: another value after each claim."""
+        return await self.value(
+            "SELECT array_agg(owner_epoch ORDER BY partition) FROM projector.projection_offset"
+        )
+
+    async def has_other_claims(self, than: object) -> bool:
+        return await self.claims() != than
+
     async def execute(self, statement: str) -> None:
         async with await connect(self.database_url, "projector") as connection:
             await connection.execute(statement)

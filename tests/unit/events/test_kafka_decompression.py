@@ -30,7 +30,7 @@ from events.kafka_decompression import (
     bound_unpacking,
 )
 from events.log import oversized
-from tests.log_records import RawName
+from tests.raw_headers import RawName
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 PACK: dict[str, Callable[[bytes], bytes]] = {
