@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
@@ -18,7 +17,7 @@ from bench.servers import Place
 from events.claims import advance, claim_partition
 from events.group_member import LARGEST_BATCH_RECORDS
 from events.keeper.database import connect
-from events.log import LOG_APPEND_TIME
+from events.log import PlainRecord
 from events.projection_runner import BATCHES_IN_HAND
 from events.usage import KeyUsed
 from services.projector.usage import count_uses, find_lineages, note_progress
@@ -28,21 +27,7 @@ from services.projector.usage_rows import Use
 PROJECTION = "bench"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A record as the projection reads it; see `events.log.Record`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp_type: int = LOG_APPEND_TIME
-
-
-Batch = tuple[list[StoredRecord], list[Use]]
+Batch = tuple[list[PlainRecord], list[Use]]
 
 
 async def feed_from_memory(place: Place, uses: Iterable[Record]) -> Progress:
@@ -87,31 +72,31 @@ async def _apply(connection: AsyncConnection[Any], batch: Batch) -> None:
         await note_progress(connection, records)
 
 
-def _stored(place: Place, uses: Iterable[Record]) -> list[list[StoredRecord]]:
+def _stored(place: Place, uses: Iterable[Record]) -> list[list[PlainRecord]]:
     """By partition, as Kafka would have placed and stamped them."""
     topic = place.topics.usage
-    parts: list[list[StoredRecord]] = [[] for _ in range(topic.partitions)]
+    parts: list[list[PlainRecord]] = [[] for _ in range(topic.partitions)]
     now_ms = int(time.time() * 1000)
     for key, value in uses:
         partition = (murmur2(key) & 0x7FFFFFFF) % topic.partitions
-        record = StoredRecord(topic.name, partition, len(parts[partition]), now_ms, key, value)
+        record = PlainRecord(topic.name, partition, len(parts[partition]), now_ms, key, value)
         parts[partition].append(record)
     return parts
 
 
-def _in_turn(parts: list[list[StoredRecord]]) -> Iterator[list[StoredRecord]]:
+def _in_turn(parts: list[list[PlainRecord]]) -> Iterator[list[PlainRecord]]:
     """A batch of each partition, then the next of each."""
     longest = max(len(part) for part in parts)
     for begin in range(0, longest, LARGEST_BATCH_RECORDS):
         yield from (batch for part in parts if (batch := part[begin : begin + LARGEST_BATCH_RECORDS]))
 
 
-def _use(record: StoredRecord, lineage_ids: Mapping[str, str], partitions: int) -> Use:
+def _use(record: PlainRecord, lineage_ids: Mapping[str, str], partitions: int) -> Use:
     (event,) = judge(record)
     assert isinstance(event, KeyUsed)
     return Use.of(record, event, lineage_ids[event.data.key_id], partitions)
 
 
-def _key_id(record: StoredRecord) -> str:
+def _key_id(record: PlainRecord) -> str:
     assert record.key is not None
     return record.key.decode()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from events.dead_letters import DeadLetter
 from events.errors import LogUnavailable, RecordRefused
-from events.log import EventLog
+from events.log import EventLog, Position
 
 #: How long a batch waits for its letters; they go on being sent when it gives up.
 PATIENCE_SECONDS = 5.0
@@ -27,7 +27,7 @@ class DeadLetterOutbox:
         self._topic = topic
         self._room = asyncio.Semaphore(SENT_AT_ONCE)
         #: By the partition whose batch they are of; a letter may be about a record of another one.
-        self._sending: defaultdict[int, dict[tuple[str, int, int], asyncio.Task[None]]] = defaultdict(dict)
+        self._sending: defaultdict[int, dict[Position, asyncio.Task[None]]] = defaultdict(dict)
 
     async def append(self, partition: int, letters: Sequence[DeadLetter]) -> None:
         """Return once the log has them all. Raises `LogUnavailable` after 5 s: call it again then.

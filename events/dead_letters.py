@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from events.log import Record, appended_at
+from events.log import Position, Record, appended_at
 
 #: Key, value and headers together: a topic takes a megabyte, and the batch around a record needs some of it.
 LARGEST_LETTER_BYTES = 900_000
@@ -30,9 +30,9 @@ class DeadLetter:
     error: str
 
     @property
-    def place(self) -> tuple[str, int, int]:
+    def place(self) -> Position:
         """Where the record stands, which is the letter's identity."""
-        return self.record.topic, self.record.partition, self.record.offset
+        return Position(self.record.topic, self.record.partition, self.record.offset)
 
     def contents(self, largest_bytes: int = LARGEST_LETTER_BYTES) -> LetterContents:
         """What is appended: as much of the record as fits, the key first, then its headers, then its value.

@@ -45,6 +45,20 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PlainRecord:
+    """A `Record` that no client of Kafka has made."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_type: int = LOG_APPEND_TIME
+
+
 def appended_at(timestamp: int) -> datetime:
     """A record's timestamp as a time, the nearest one from 1970 to 9999."""
     return _EPOCH + timedelta(milliseconds=min(max(timestamp, 0), LATEST_MS))

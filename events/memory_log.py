@@ -6,28 +6,13 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped]
 
 from events.errors import WrongLog
-from events.log import LOG_APPEND_TIME, KeyAndValue, Mark, Position
+from events.log import LOG_APPEND_TIME, KeyAndValue, Mark, PlainRecord, Position
 from events.log_marks import mark_of
 from events.topics import PARTITIONS, Topic
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryRecord:
-    """A `Record`, with its headers."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-    timestamp_type: int
 
 
 class MemoryLog:
@@ -43,7 +28,7 @@ class MemoryLog:
         self._timestamp_type = timestamp_type
         self._partitioner = DefaultPartitioner()
         self._partitions = list(range(partitions))
-        self._records: dict[str, list[list[MemoryRecord]]] = defaultdict(
+        self._records: dict[str, list[list[PlainRecord]]] = defaultdict(
             lambda: [[] for _ in self._partitions]
         )
         self._appended = asyncio.Condition()
@@ -61,7 +46,7 @@ class MemoryLog:
             records = self._records[topic][partition]
             offset, timestamp_ms = len(records), int(self._seconds() * 1000)
             records.append(
-                MemoryRecord(
+                PlainRecord(
                     topic, partition, offset, timestamp_ms, key, value, tuple(headers), self._timestamp_type
                 )
             )
@@ -83,7 +68,7 @@ class MemoryLog:
 class MemoryLogReader:
     """`LogReader` in memory."""
 
-    def __init__(self, partitions: Sequence[Sequence[MemoryRecord]], appended: asyncio.Condition) -> None:
+    def __init__(self, partitions: Sequence[Sequence[PlainRecord]], appended: asyncio.Condition) -> None:
         self._partitions = partitions
         self._appended = appended
         self._positions: dict[int, int] = {}
@@ -96,7 +81,7 @@ class MemoryLogReader:
                 raise WrongLog(f"partition {partition} does not hold offset {offset}")
         self._positions = {partition: positions.get(partition, 0) for partition in ends}
 
-    async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[MemoryRecord]:
+    async def read(self, max_records: int = 5000, timeout_seconds: float = 1.0) -> Sequence[PlainRecord]:
         """See `LogReader.read`."""
         try:
             async with asyncio.timeout(timeout_seconds), self._appended:
@@ -131,8 +116,8 @@ class MemoryLogReader:
     def _has_more(self) -> bool:
         return any(len(self._partitions[partition]) > offset for partition, offset in self._positions.items())
 
-    def _take(self, max_records: int) -> list[MemoryRecord]:
-        taken: list[MemoryRecord] = []
+    def _take(self, max_records: int) -> list[PlainRecord]:
+        taken: list[PlainRecord] = []
         for partition, offset in self._positions.items():
             records = self._partitions[partition][offset : offset + max_records - len(taken)]
             self._positions[partition] += len(records)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from events.dead_letters import DeadLetter
-from events.log import LOG_APPEND_TIME, Record
+from events.log import PlainRecord, Record
 from events.usage_identity import NEAR_PERIODS
 from services.projector.rows import Row
 from services.projector.usage_rows import (
@@ -132,9 +132,8 @@ def _conflicting_before(use: Use, other: Remembered) -> DeadLetter:
     record = use.record
     assert other.facts is not None
     _, appended_ms = unpack(other.facts)
-    loser = _Elsewhere(
-        record.topic, other.partition, other.record_offset, appended_ms, use.facts.key_id.encode()
-    )
+    key = use.facts.key_id.encode()
+    loser = PlainRecord(record.topic, other.partition, other.record_offset, appended_ms, key, value=None)
     place = f"{record.topic}/{record.partition}@{record.offset}"
     return DeadLetter(
         loser,
@@ -142,17 +141,3 @@ def _conflicting_before(use: Use, other: Remembered) -> DeadLetter:
         f"conflicting duplicate: {place}, which precedes it, has the same key_id and id, and states "
         "something else",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """A record that was read before, without its value."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None = None
-    timestamp_type: int = LOG_APPEND_TIME
-    headers: Sequence[tuple[str, bytes]] = ()

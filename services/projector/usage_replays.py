@@ -14,7 +14,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from events.dead_letters import DeadLetter
-from events.log import Position, Record
+from events.log import PlainRecord, Position, Record
 from events.queries import load_queries
 from events.replays import content_digest, own_headers, replayed_place
 from events.usage import KeyUsed
@@ -27,21 +27,13 @@ KEPT_MS = 90 * 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(PlainRecord):
     """A replay in the place of its original: with its offset and append time.
 
     `refused`: which of its uses, by key_id and id, were refused and have not counted since.
     """
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-    refused: frozenset[tuple[str, str]]
+    refused: frozenset[tuple[str, str]] = frozenset()
 
 
 async def restore_replays(connection: AsyncConnection[Any], records: Sequence[Record]) -> Sequence[Record]:

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from events.log import PlainRecord
 from events.log_identity import LogIdentity
-from events.memory_log import MemoryLog, MemoryRecord
+from events.memory_log import MemoryLog
 from events.topics import Topic
 from services.api.app import assemble
 from services.api.http.tracing import Traces
@@ -61,7 +62,7 @@ class Surroundings:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(peer, 40000))
         return httpx.AsyncClient(transport=transport, base_url="http://auth.test", headers=headers)
 
-    async def records(self, topic: Topic) -> Sequence[MemoryRecord]:
+    async def records(self, topic: Topic) -> Sequence[PlainRecord]:
         """All that is in a topic."""
         reader = self.log.reader(topic)
         await reader.begin({})

@@ -18,8 +18,8 @@ from events import waiting
 from events.codec import decode
 from events.emitter import UsageEmitter
 from events.errors import LogUnavailable, SettingsError, UsageNotDelivered
-from events.log import Position
-from events.memory_log import MemoryLog, MemoryRecord
+from events.log import PlainRecord, Position
+from events.memory_log import MemoryLog
 from events.settings import KafkaSettings
 from events.topics import Topics
 from events.usage import KeyUsed
@@ -85,7 +85,7 @@ class World:
         settings = {"source": "urn:hokusai:platform", "actor": "platform", "close_seconds": 5.0, **settings}
         return UsageEmitter(NOWHERE, Topics(), log=Opening(), **settings)
 
-    async def records(self) -> Sequence[MemoryRecord]:
+    async def records(self) -> Sequence[PlainRecord]:
         reader = self.memory.reader(Topics().usage)
         await reader.begin({})
         return await reader.read(timeout_seconds=0.01)

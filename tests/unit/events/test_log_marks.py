@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from events.log import LOG_APPEND_TIME
+from events.log import LOG_APPEND_TIME, PlainRecord
 from events.log_marks import mark_of
-from events.memory_log import MemoryRecord
 
 PLACE = ("keys.usage", 3, 17, 1_700_000_000_000)
 
 
-def record(key: bytes | None, value: bytes | None) -> MemoryRecord:
-    return MemoryRecord(*PLACE, key, value, (), LOG_APPEND_TIME)
+def record(key: bytes | None, value: bytes | None) -> PlainRecord:
+    return PlainRecord(*PLACE, key, value, (), LOG_APPEND_TIME)
 
 
 def test_a_mark_names_the_place_and_the_time() -> None:
@@ -27,5 +26,5 @@ def test_the_same_record_has_the_same_mark() -> None:
     "other",
     [record(b"key", b"other"), record(b"kex", b"value"), record(b"keyv", b"alue"), record(b"key", None)],
 )
-def test_another_record_has_another_mark(other: MemoryRecord) -> None:
+def test_another_record_has_another_mark(other: PlainRecord) -> None:
     assert mark_of(other) != mark_of(record(b"key", b"value"))
