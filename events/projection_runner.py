@@ -24,9 +24,9 @@ from events.group_member import Batch, ConsumerBroken, GroupMember
 from events.held_up import HeldUp
 from events.log import EventLog
 from events.projection import OUTAGES, Confirm, ConfirmMarks, Projection, ProjectionMetrics
-from events.projection_standing import ProjectionStanding
+from events.projection_status import ProjectionStatus
 from events.settings import KafkaSettings
-from events.together import Crew, run_together
+from events.together import ActivityGroup, run_together
 from events.waiting import wait_for
 
 CLAIM_INTERVAL_SECONDS = 0.1
@@ -80,9 +80,7 @@ class ProjectionRunner:
         self._in_hand = asyncio.Semaphore(BATCHES_IN_HAND)
         self._followed: set[int] = set()
         #: For metrics, and for whoever asks whether all is well.
-        self.standing = ProjectionStanding(
-            metrics, HeldUp(projection.topic.name, longest_transaction_seconds)
-        )
+        self.status = ProjectionStatus(metrics, HeldUp(projection.topic.name, longest_transaction_seconds))
         self._outbox: DeadLetterOutbox | None = None
         if projection.dead_letter_topic is not None:
             self._outbox = DeadLetterOutbox(log, projection.dead_letter_topic)
@@ -104,10 +102,10 @@ class ProjectionRunner:
 
     async def _work(self, stopping: asyncio.Event) -> None:
         await wait_for(f"Kafka at {self._kafka_address}", self._member.join, (LogUnavailable,))
-        partitions = Crew()
+        partitions = ActivityGroup()
         await run_together(partitions.run(stopping), self._claim_all(partitions, stopping), self._report())
 
-    async def _claim_all(self, partitions: Crew, stopping: asyncio.Event) -> None:
+    async def _claim_all(self, partitions: ActivityGroup, stopping: asyncio.Event) -> None:
         # Beside the batches: they may wait for rows of an owner that only a claim can end.
         while True:
             for partition in self._member.unclaimed():
@@ -170,12 +168,12 @@ class ProjectionRunner:
             if self._member.holds(claim):
                 logger.warning("dropped: %s", stale)
                 self._member.drop(claim)
-                self.standing.stale(claim.partition)
+                self.status.stale(claim.partition)
 
     async def _attempt(self, work: _Work) -> None:
         """Apply the next part. Raises `_TryAgain` when that fails: the next part is half as long then."""
         part = work.next_part()
-        self.standing.tries(part)
+        self.status.tries(part)
         began = time.perf_counter()
         try:
             async with self._in_hand:
@@ -189,7 +187,7 @@ class ProjectionRunner:
             raise _TryAgain(str(error) or type(error).__name__) from error
         work.passed()
         part.claim.next_offset = part.next_offset
-        self.standing.applied(part, letters, time.perf_counter() - began)
+        self.status.applied(part, letters, time.perf_counter() - began)
         if self._outbox is not None:
             self._outbox.committed(part.claim.partition, letters)
 
@@ -206,21 +204,21 @@ class ProjectionRunner:
 
     def _lost(self, partition: int) -> None:
         """Kafka has given the partition to somebody else."""
-        self.standing.lost(partition)
+        self.status.lost(partition)
         if self._outbox is not None:
             self._outbox.lost(partition)
 
     async def _report(self) -> None:
         # Soon after the start, because nobody knows before whether there is anything to do.
         for soon in chain(repeat(True, FIRST_REPORTS), repeat(False)):
-            is_early = soon and self.standing.is_stuck
+            is_early = soon and self.status.is_stuck
             await asyncio.sleep(FIRST_REPORTS_SECONDS if is_early else REPORT_INTERVAL_SECONDS)
             try:
                 async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
                     await self._member.report()
                     lags = await self._member.lags()
                     has_new_leader = await self._member.has_new_leader()
-                self.standing.heard(self._member.assigned(), lags, self._member.ends())
+                self.status.heard(self._member.assigned(), lags, self._member.ends())
                 if has_new_leader:
                     self._on_new_leader()
             except (LogUnavailable, TimeoutError) as error:

@@ -38,7 +38,7 @@ async def _run(activities: Iterable[Coroutine[Any, Any, None]], return_when: str
             task.result()
 
 
-class Crew:
+class ActivityGroup:
     """Activities that begin one after another; the first that raises ends the others."""
 
     def __init__(self) -> None:

@@ -156,13 +156,13 @@ class Keeper(WatchedProcess):
         ]
 
     async def _checks(self) -> Mapping[str, bool]:
-        silence_seconds = max(runner.standing.silence_seconds for runner in self._runners)
+        silence_seconds = max(runner.status.silence_seconds for runner in self._runners)
         return {
             "database": await self._answers.get(),
             "kafka": silence_seconds < KAFKA_SILENCE_SECONDS,
             "log": self._watch.ours.is_set(),
-            "progress": not any(runner.standing.is_stuck for runner in self._runners),
-            "transactions": not any(runner.standing.is_held_up for runner in self._runners),
+            "progress": not any(runner.status.is_stuck for runner in self._runners),
+            "transactions": not any(runner.status.is_held_up for runner in self._runners),
             **self._kept.checks(),
         }
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from events.together import Crew, run_together
+from events.together import ActivityGroup, run_together
 
 pytestmark = pytest.mark.anyio
 
@@ -50,30 +50,30 @@ async def _for_ever(ended: asyncio.Event) -> None:
         ended.set()
 
 
-async def test_a_crew_ends_when_it_is_asked_to_and_all_have_ended_by_themselves() -> None:
-    crew, stopping, done = Crew(), asyncio.Event(), asyncio.Event()
+async def test_a_group_ends_when_it_is_asked_to_and_all_have_ended_by_themselves() -> None:
+    group, stopping, done = ActivityGroup(), asyncio.Event(), asyncio.Event()
 
     async def finishing() -> None:
         await stopping.wait()
         await asyncio.sleep(0)
         done.set()
 
-    crew.begin(finishing())
+    group.begin(finishing())
     stopping.set()
-    await crew.run(stopping)
+    await group.run(stopping)
     assert done.is_set()
 
 
-async def test_the_first_of_a_crew_that_raises_ends_the_others() -> None:
-    crew, ended = Crew(), asyncio.Event()
+async def test_the_first_of_a_group_that_raises_ends_the_others() -> None:
+    group, ended = ActivityGroup(), asyncio.Event()
 
     async def failing() -> None:
         raise LookupError("this one")
 
-    crew.begin(_for_ever(ended))
-    running = asyncio.create_task(crew.run(asyncio.Event()))
+    group.begin(_for_ever(ended))
+    running = asyncio.create_task(group.run(asyncio.Event()))
     await asyncio.sleep(0)
-    crew.begin(failing())
+    group.begin(failing())
     with pytest.raises(LookupError, match="this one"):
         await running
     assert ended.is_set()

@@ -1,4 +1,4 @@
-"""How a projection stands, partition by partition: what is applied, what waits, and what it waits for."""
+"""How far a projection is, partition by partition: what is applied, what waits, and what it waits for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from events.progress import Progress
 from events.projection import ProjectionMetrics
 
 
-class ProjectionStanding:
+class ProjectionStatus:
     """Hears what a runner does, and tells it to the metrics and to whoever asks whether all is well."""
 
     def __init__(self, metrics: ProjectionMetrics, held_up: HeldUp) -> None:
