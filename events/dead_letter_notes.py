@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from events.log import Position, Record
-from events.replays import parse_place, place_text
+from events.replays import parse_place
 
 NoteKind = Literal["replayed", "skipped"]
 
@@ -74,8 +74,7 @@ def note_record(note: Note) -> tuple[bytes, Sequence[tuple[str, bytes]]]:
         "reason": note.reason,
         "read_to": json.dumps({str(partition): end for partition, end in note.read_to.items()}),
     }
-    key = place_text(place.topic, place.partition, place.offset).encode()
-    return key, tuple((name, value.encode()) for name, value in headers.items())
+    return str(place).encode(), tuple((name, value.encode()) for name, value in headers.items())
 
 
 def _note(place: Position, headers: Mapping[str, str]) -> Note | None:

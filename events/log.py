@@ -81,6 +81,10 @@ class Position:
     offset: int
     appended_at_ms: int | None = field(default=None, compare=False)
 
+    def __str__(self) -> str:
+        """As logs and commands write it: `keys.usage/3@4711`."""
+        return f"{self.topic}/{self.partition}@{self.offset}"
+
 
 class Mark(NamedTuple):
     """A record that was read: where it stood, when it was appended (ms since 1970), and what it was."""

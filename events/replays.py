@@ -14,20 +14,15 @@ REPLAY_HEADER = "hokusai-replay-of"
 _PLACE = re.compile(r"([a-zA-Z0-9._-]{1,249})/(\d{1,10})@(\d{1,18})")
 
 
-def place_text(topic: str, partition: int, offset: int) -> str:
-    """Where a record stands, as logs and commands write it: `keys.usage/3@4711`."""
-    return f"{topic}/{partition}@{offset}"
-
-
 def parse_place(text: str) -> Position | None:
-    """What `place_text` wrote; None where it is something else."""
+    """The position that a text names as `Position` writes it; None where it names none."""
     found = _PLACE.fullmatch(text)
     return Position(found[1], int(found[2]), int(found[3])) if found else None
 
 
 def replay_headers(record: Record) -> tuple[tuple[str, bytes], ...]:
     """The headers of the record when it is appended again."""
-    place = place_text(record.topic, record.partition, record.offset)
+    place = str(Position(record.topic, record.partition, record.offset))
     return (*own_headers(record), (REPLAY_HEADER, place.encode()))
 
 

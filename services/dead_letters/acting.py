@@ -14,7 +14,7 @@ import typer
 from events.errors import LogUnavailable
 from services.dead_letters import showing
 from services.dead_letters.book import Entry, Filter
-from services.dead_letters.work import Desk, OriginalGone
+from services.dead_letters.work import DeadLetterQueue, OriginalGone
 
 FAILED = 1
 #: So many are named before somebody is asked.
@@ -31,14 +31,14 @@ class Act:
 
 
 async def act_on(
-    act: Act, desk: Desk, named: Sequence[Entry], wanted: Filter, *, yes: bool, dry_run: bool
+    act: Act, queue: DeadLetterQueue, named: Sequence[Entry], wanted: Filter, *, yes: bool, dry_run: bool
 ) -> None:
     """On the letters that are named, else on those that are wanted: ask, then act on each.
 
     Where a letter fails the others go on; where the log is away they do not.
     """
-    count = len(named) or desk.book.count(wanted)
-    for entry in itertools.islice(named or desk.book.find(wanted), None if dry_run else NAMED):
+    count = len(named) or queue.book.count(wanted)
+    for entry in itertools.islice(named or queue.book.find(wanted), None if dry_run else NAMED):
         typer.echo(showing.as_line(entry))
     if dry_run or not count:
         typer.echo(f"{count} letters are meant", err=True)
@@ -47,7 +47,7 @@ async def act_on(
         typer.confirm(f"{count} letters will be {act.done}. Go on?", abort=True, err=True)
     done = 0
     try:
-        entries = iter(named or desk.book.find(wanted))
+        entries = iter(named or queue.book.find(wanted))
         with typer.progressbar(length=count, file=sys.stderr) as bar:  # silent where nobody looks at it
             while some := list(itertools.islice(entries, act.at_once)):
                 done += sum(await asyncio.gather(*(_try(act, entry, is_first=done == 0) for entry in some)))

@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from events.log import Position
     from services.dead_letters.book import Entry, Filter
-    from services.dead_letters.work import Desk
+    from services.dead_letters.work import DeadLetterQueue
 
 # What the commands need is imported when they run: `hokusai-auth --help` starts fast.
 
@@ -60,12 +60,12 @@ def list_command(
 ) -> None:
     """One line for each open letter, by the time of its record; a letter that came twice is shown once."""
 
-    async def work(desk: Desk) -> None:
+    async def work(queue: DeadLetterQueue) -> None:
         from services.dead_letters import showing
 
         write = showing.as_json if as_json else showing.as_line
         state = None if all_letters else "open"
-        for entry in desk.book.find(_filter(topic, reason, since, until, state)):
+        for entry in queue.book.find(_filter(topic, reason, since, until, state)):
             typer.echo(write(entry))
 
     _run(topic, work)
@@ -78,17 +78,17 @@ def show(
     """All of a letter: what is wrong, what was done about it, and the record, with keys cut."""
     place = _place(coordinates)
 
-    async def work(desk: Desk) -> None:
+    async def work(queue: DeadLetterQueue) -> None:
         from services.dead_letters import showing
         from services.dead_letters.work import OriginalGone
 
-        entry = _entry(desk, place)
+        entry = _entry(queue, place)
         original, trouble = None, None
         try:
-            original = await desk.original(entry.letter)
+            original = await queue.original(entry.letter)
         except OriginalGone as error:
             trouble = str(error)
-        stored = await desk.lookup.find(entry.letter.stands_at)
+        stored = await queue.lookup.find(entry.letter.stands_at)
         for line in showing.as_text(entry, stored, original, trouble):
             typer.echo(line)
 
@@ -115,23 +115,23 @@ def replay(
     each in its place, keys.lifecycle included. A use that is refused again is open again.
     """
 
-    async def work(desk: Desk) -> None:
+    async def work(queue: DeadLetterQueue) -> None:
         from services.dead_letters.acting import Act, act_on
         from services.dead_letters.work import REPLAYABLE, check_replayable, writer
 
         wanted = _filter(topic, refused_as, since, until, "open")
-        named = _named(desk, coordinates)
+        named = _named(queue, coordinates)
         for entry in named:
-            check_replayable(desk.settings, entry.letter)
+            check_replayable(queue.settings, entry.letter)
         if not named:
-            usage = dataclasses.replace(wanted, topic=desk.settings.usage.name, reason=REPLAYABLE)
-            others = desk.book.count(wanted) - desk.book.count(usage)
+            usage = dataclasses.replace(wanted, topic=queue.settings.usage.name, reason=REPLAYABLE)
+            others = queue.book.count(wanted) - queue.book.count(usage)
             if others:
                 typer.echo(f"{others} others would be refused again: see --help", err=True)
             wanted = usage
-        async with writer(desk.settings) as log:
-            act = Act("replayed", lambda entry: desk.replay(log, entry, actor, reason), at_once=1)
-            await act_on(act, desk, named, wanted, yes=yes, dry_run=dry_run)
+        async with writer(queue.settings) as log:
+            act = Act("replayed", lambda entry: queue.replay(log, entry, actor, reason), at_once=1)
+            await act_on(act, queue, named, wanted, yes=yes, dry_run=dry_run)
 
     _run(topic, work)
 
@@ -154,18 +154,18 @@ def skip(
     A use that was skipped can still be replayed by its coordinates.
     """
 
-    async def work(desk: Desk) -> None:
+    async def work(queue: DeadLetterQueue) -> None:
         from services.dead_letters.acting import Act, act_on
         from services.dead_letters.work import writer
 
         wanted = _filter(topic, refused_as, since, until, "open")
-        async with writer(desk.settings) as log:
+        async with writer(queue.settings) as log:
             act = Act(
                 "skipped",
-                lambda entry: desk.note(log, "skipped", entry.letter, actor, reason),
+                lambda entry: queue.note(log, "skipped", entry.letter, actor, reason),
                 at_once=NOTED_AT_ONCE,
             )
-            await act_on(act, desk, _named(desk, coordinates), wanted, yes=yes, dry_run=dry_run)
+            await act_on(act, queue, _named(queue, coordinates), wanted, yes=yes, dry_run=dry_run)
 
     _run(topic, work)
 
@@ -192,28 +192,27 @@ def _place(text: str) -> Position:
     return place
 
 
-def _named(desk: Desk, coordinates: Sequence[str] | None) -> Sequence[Entry]:
-    return [_entry(desk, _place(text)) for text in dict.fromkeys(coordinates or ())]
+def _named(queue: DeadLetterQueue, coordinates: Sequence[str] | None) -> Sequence[Entry]:
+    return [_entry(queue, _place(text)) for text in dict.fromkeys(coordinates or ())]
 
 
-def _entry(desk: Desk, place: Position) -> Entry:
+def _entry(queue: DeadLetterQueue, place: Position) -> Entry:
     from events.errors import EventsError
-    from events.replays import place_text
 
-    entry = desk.book.at(place)
+    entry = queue.book.at(place)
     if entry is None:
-        raise EventsError(f"there is no letter of {place_text(place.topic, place.partition, place.offset)}")
+        raise EventsError(f"there is no letter of {place}")
     return entry
 
 
-def _run(topic: str | None, work: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
+def _run(topic: str | None, work: Callable[[DeadLetterQueue], Coroutine[Any, Any, T]]) -> T:
     """Read the letters under a progress bar, then work; say in a sentence why it cannot be done."""
     from rich import progress
     from rich.console import Console
 
     from events.errors import EventsError
     from events.topics import LogSettings
-    from services.dead_letters.work import open_desk, topics_of_letters
+    from services.dead_letters.work import open_queue, topics_of_letters
 
     console = Console(stderr=True)
 
@@ -233,12 +232,12 @@ def _run(topic: str | None, work: Callable[[Desk], Coroutine[Any, Any, T]]) -> T
         task = bar.add_task("read", total=None)
         bar.start()
         try:
-            opening = open_desk(
+            opening = open_queue(
                 settings, topic, lambda done, total: bar.update(task, completed=done, total=total)
             )
-            async with opening as desk:
+            async with opening as queue:
                 bar.stop()
-                return await work(desk)
+                return await work(queue)
         finally:
             bar.stop()
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from events.log import Record
-from events.replays import place_text
 from events.shown_keys import hide_keys
 from services.dead_letters.book import Entry
 
@@ -23,7 +22,7 @@ def as_line(entry: Entry) -> str:
     return "  ".join(
         printable(text)
         for text in (
-            place_text(place.topic, place.partition, place.offset),
+            str(place),
             letter.reason,
             letter.time,
             state,
@@ -35,7 +34,7 @@ def as_line(entry: Entry) -> str:
 def as_json(entry: Entry) -> str:
     letter, place = entry.letter, entry.letter.record
     members = {
-        "coordinates": place_text(place.topic, place.partition, place.offset),
+        "coordinates": str(place),
         "topic": place.topic,
         "partition": place.partition,
         "offset": place.offset,
@@ -57,14 +56,14 @@ def as_text(
     """All of a letter, line by line; `trouble` says why its original is not shown."""
     letter, place = entry.letter, entry.letter.record
     at = letter.stands_at
-    yield place_text(place.topic, place.partition, place.offset)
+    yield str(place)
     yield _field(
         "state", entry.state if entry.actor is None else f"{entry.state} by {entry.actor}: {entry.why}"
     )
     yield _field("reason", letter.reason)
     yield _field("error", letter.error)
     yield _field("time", letter.time)
-    yield _field("letter", place_text(at.topic, at.partition, at.offset))
+    yield _field("letter", str(at))
     shown = original or stored
     if trouble is not None:
         yield _field("original", trouble)

@@ -12,9 +12,9 @@ from events.kafka_clients import log_unavailable
 from events.kafka_cluster import find, first_offsets
 from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.kafka_lookup import KafkaLookup
-from events.log import Position, Record
+from events.log import Record
 from events.log_reading import read_through
-from events.replays import place_text, replay_headers
+from events.replays import replay_headers
 from events.topics import LogSettings, Topic
 from services.dead_letters.book import Entry, LetterBook
 
@@ -33,7 +33,7 @@ class OriginalGone(EventsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class DeadLetterQueue:
     """What the commands work with, open. Who only looks needs no right to write."""
 
     settings: LogSettings
@@ -46,7 +46,7 @@ class Desk:
         """The record that the letter is of. Raises `OriginalGone`, `LogUnavailable`."""
         record = await self.lookup.find(letter.record)
         if record is None:
-            raise OriginalGone(f"{_text(letter.record)} is not in the log any more")
+            raise OriginalGone(f"{letter.record} is not in the log any more")
         return record
 
     async def replay(self, log: KafkaEventLog, entry: Entry, actor: str, why: str) -> None:
@@ -73,7 +73,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(settings: LogSettings, topic: str | None, on_progress: Progress) -> AsyncIterator[Desk]:
+async def open_queue(
+    settings: LogSettings, topic: str | None, on_progress: Progress
+) -> AsyncIterator[DeadLetterQueue]:
     """Read the letters of all topics, or of one (named by its originals' topic) and open what is needed.
 
     Raises `LogUnavailable`, `WrongLog`.
@@ -85,7 +87,7 @@ async def open_desk(settings: LogSettings, topic: str | None, on_progress: Progr
             if topic in (None, originals)
         }
         async with KafkaLookup(settings) as lookup:
-            yield Desk(settings, book, read_to, lookup)
+            yield DeadLetterQueue(settings, book, read_to, lookup)
 
 
 def writer(settings: LogSettings) -> KafkaEventLog:
@@ -103,7 +105,7 @@ def topics_of_letters(settings: LogSettings) -> Mapping[str, Topic]:
 
 def check_replayable(settings: LogSettings, letter: StoredLetter) -> None:
     """Raises `CannotReplay` where judging the record again would come to the same."""
-    place = _text(letter.record)
+    place = letter.record
     if letter.record.topic != settings.usage.name:
         raise CannotReplay(
             f"{place} is no use: appended again it would have another place in its lineage's history. "
@@ -136,7 +138,3 @@ async def _read(
 
 def _of_one(offsets: Mapping[tuple[str, int], int]) -> Mapping[int, int]:
     return {partition: offset for (_, partition), offset in offsets.items()}
-
-
-def _text(place: Position) -> str:
-    return place_text(place.topic, place.partition, place.offset)

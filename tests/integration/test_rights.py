@@ -198,7 +198,7 @@ async def test_the_whole_stack_works_and_nobody_can_do_more(guarded: Stack) -> N
         await log.append(guarded.topics.usage.name, unknown.data.key_id.encode(), encode(unknown))
     await assert_refused(guarded, "operator", guarded.topics.lifecycle.name)
     eventually(lambda: len(dlq(guarded, "auditor", "list").stdout.splitlines()) == 2, 60, "two dead letters")
-    who = ("--actor", "ada", "--reason", "a test", "--yes")
+    who = ("--actor", "oncall", "--reason", "a test", "--yes")
     for command, code, name in (("replay", 2, "auditor"), ("replay", 0, "operator"), ("skip", 0, "operator")):
         run = dlq(guarded, name, command, *who)
         assert run.returncode == code, (name, command, run.stderr)

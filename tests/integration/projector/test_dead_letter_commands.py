@@ -15,7 +15,6 @@ from events.kafka_cluster import partition_ends
 from events.kafka_log import KafkaEventLog
 from events.keys import KeyCreated
 from events.log import Position
-from events.replays import place_text
 from events.usage import KeyUsed
 from services.dead_letters.command import dlq
 from tests.builders import a_key_created, some_usage
@@ -24,7 +23,7 @@ from tests.integration.projector.world import World, eventually
 pytestmark = pytest.mark.anyio
 
 SECRET = "hk_live_" + "s" * 32
-WHO = ("--actor", "ada", "--reason", "its key is here now", "--yes")
+WHO = ("--actor", "oncall", "--reason", "its key is here now", "--yes")
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +65,7 @@ async def counts(world: World, count: int) -> None:
 
 
 def text(place: Position) -> str:
-    return place_text(place.topic, place.partition, place.offset)
+    return str(place)
 
 
 def uses_of(key: KeyCreated, count: int) -> list[KeyUsed]:
@@ -91,7 +90,7 @@ async def test_uses_that_came_before_their_key_are_replayed_and_count_once(world
     await world.append_usage(uses[:1])
     await counts(world, 1)
     for _ in range(2):
-        code, _, err = await run("replay", "--actor", "ada", "--reason", "late", "--dry-run")
+        code, _, err = await run("replay", "--actor", "oncall", "--reason", "late", "--dry-run")
         assert (code, err) == (0, "3 letters are meant\n")
     both = await asyncio.gather(*(run_as_process("replay", *WHO) for _ in range(2)))
     assert both == [0, 0]
@@ -102,7 +101,7 @@ async def test_uses_that_came_before_their_key_are_replayed_and_count_once(world
     await world.uses_settled(appended)
     assert await letters() == []
     [one, *_] = await letters("--all")
-    assert (one["state"], one["actor"], one["why"]) == ("replayed", "ada", "its key is here now")
+    assert (one["state"], one["actor"], one["why"]) == ("replayed", "oncall", "its key is here now")
 
     process.kill()
     await world.execute("DROP SCHEMA projector CASCADE")
@@ -128,18 +127,18 @@ async def test_what_would_be_refused_again_is_not_replayed_and_skipped_with_a_re
     code, _, err = await run("replay", *WHO)
     assert (code, err) == (0, "2 others would be refused again: see --help\n0 letters are meant\n")
 
-    code, out, _ = await run("skip", text(use), "--actor", "ada", "--reason", "a test of ours", "--yes")
+    code, out, _ = await run("skip", text(use), "--actor", "oncall", "--reason", "a test of ours", "--yes")
     assert (code, out.splitlines()[-1]) == (0, "1 of 1 letters are skipped")
     assert [letter["coordinates"] for letter in await letters()] == [text(event)]
     assert [letter["coordinates"] for letter in await letters("--topic", world.topics.lifecycle.name)] == [
         text(event)
     ]
     skipped = next(letter for letter in await letters("--all") if letter["coordinates"] == text(use))
-    assert (skipped["state"], skipped["actor"], skipped["why"]) == ("skipped", "ada", "a test of ours")
+    assert (skipped["state"], skipped["actor"], skipped["why"]) == ("skipped", "oncall", "a test of ours")
     assert len(await world.read(world.topics.usage)) == 1
     code, out, _ = await run("list", "--all")
     assert f"{text(use)}  unreadable  " in out
-    assert "  skipped by ada  " in out
+    assert "  skipped by oncall  " in out
 
 
 async def test_where_one_letter_fails_the_others_go_on_and_it_is_told_with_1(world: World) -> None:
@@ -164,7 +163,7 @@ async def test_nothing_is_done_before_somebody_has_agreed(world: World) -> None:
     await world.append_usage([some_usage()])
     await there_are(1)
     for command in ("replay", "skip"):
-        code, _, err = await run(command, "--actor", "ada", "--reason", "a test")
+        code, _, err = await run(command, "--actor", "oncall", "--reason", "a test")
         assert code == 1
         assert "1 letters will be" in err
     assert len(await letters()) == 1

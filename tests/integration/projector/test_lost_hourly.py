@@ -30,7 +30,7 @@ async def test_rows_that_usage_hourly_has_lost_are_published_again(world: World)
     assert await world.hourly_totals() == {}
     for partition in await world.value("SELECT array_agg(partition) FROM projector.log_refusal"):
         place = ["--topic", topic.name, "--partition", str(partition)]
-        decision = ["--actor", "alice", "--reason", "made anew by mistake", "--yes"]
+        decision = ["--actor", "oncall", "--reason", "made anew by mistake", "--yes"]
         await hokusai_auth(world, "log", "accept-loss", *place, *decision)
     await world.uses_settled(USES)
     (totals,) = (await world.hourly_totals()).values()

@@ -164,7 +164,7 @@ async def test_use_that_came_after_an_accepted_loss_counts_and_what_was_lost_sta
     await eventually(_reads(breakable, LEFT + 2 * READ), "the new uses in Postgres")
     assert await breakable.value("SELECT sum(requests) FROM projector.usage_hour") == 3 * READ
     loss = "SELECT actor || ', ' || reason || ', ' || (applied_to - first_lost >= 20) FROM projector.log_loss"
-    assert await breakable.value(loss) == "alice, disk of broker 1 died, true"
+    assert await breakable.value(loss) == "oncall, disk of broker 1 died, true"
     assert await hokusai_auth(breakable, "log", "refusals") == "nothing is refused\n"
     process.stop()
     process.start()

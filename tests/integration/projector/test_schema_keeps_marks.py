@@ -29,7 +29,7 @@ async def test_marks_refusals_and_losses_are_carried_into_a_newer_schema(databas
         await connection.execute(
             "INSERT INTO log_loss"
             " (topic, partition, first_lost, applied_to, why, refused_at, actor, reason, lost)"
-            " VALUES ('keys.usage', 4, 1, 2, 'cut', now(), 'alice', 'disk', '[{\"event_id\": \"1\"}]')"
+            " VALUES ('keys.usage', 4, 1, 2, 'cut', now(), 'oncall', 'disk', '[{\"event_id\": \"1\"}]')"
         )
         before = [await _rows(connection, table) for table in ABOUT_THE_LOG]
         assert all(before)

@@ -64,7 +64,7 @@ async def test_counters_that_came_after_a_loss_are_counted_once_it_is_accepted(
     place_of = ["--topic", topic, "--partition", str(place.partition)]
     await eventually(lambda: process.says("stopped projecting"), "it to leave")
     await hokusai_auth(
-        breakable, "log", "accept-loss", *place_of, "--actor", "alice", "--reason", "disk", "--yes"
+        breakable, "log", "accept-loss", *place_of, "--actor", "oncall", "--reason", "disk", "--yes"
     )
     await eventually(lambda: breakable.has([a_count(lineage, COUNTED), *late]), "all to be counted", 60)
     await eventually(process.is_ready, "it to go on")

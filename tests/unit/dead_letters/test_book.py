@@ -49,7 +49,7 @@ def of_old(record: StoredRecord, reason: str, at: int = 0) -> StoredRecord:
 
 def note(kind: NoteKind, record: StoredRecord, read_to: int = 100, appended_ms: int = 0) -> StoredRecord:
     place = Position(record.topic, record.partition, record.offset)
-    key, headers = note_record(Note(kind, place, "ada", "looked at it", {5: read_to}))
+    key, headers = note_record(Note(kind, place, "oncall", "looked at it", {5: read_to}))
     return StoredRecord(f"{record.topic}.dlq", 7, 0, appended_ms, key=key, headers=tuple(headers))
 
 
@@ -73,7 +73,7 @@ def test_what_was_noted_is_its_state_in_whatever_order_it_is_read(
     assert states(book) == {7: "skipped", 8: "open"}
     entry = book.at(Position("keys.usage", 3, 7))
     assert entry is not None
-    assert (entry.actor, entry.why) == ("ada", "looked at it")
+    assert (entry.actor, entry.why) == ("oncall", "looked at it")
 
 
 def test_a_replay_that_was_refused_again_is_open_again(book: LetterBook) -> None:

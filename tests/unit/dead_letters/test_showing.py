@@ -19,7 +19,7 @@ LETTER = StoredLetter(
     Position("keys.usage.dlq", 5, 1),
 )  # fmt: skip
 OPEN = Entry(LETTER, "open", None, None)
-SKIPPED = Entry(LETTER, "skipped", "ada\nmallory", "a test")
+SKIPPED = Entry(LETTER, "skipped", "oncall\nother", "a test")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,9 @@ def test_what_is_printed_holds_no_keys_hashes_and_control_codes(text: str, shown
 
 def test_a_letter_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = as_line(SKIPPED)
-    assert line.startswith("keys.usage/3@7  unreadable  2026-03-10T12:00:00.000Z  skipped by ada\\nmallory  ")
+    assert line.startswith(
+        "keys.usage/3@7  unreadable  2026-03-10T12:00:00.000Z  skipped by oncall\\nother  "
+    )
     assert line.isprintable()
     assert SECRET not in line
     assert json.loads(as_json(OPEN))["coordinates"] == "keys.usage/3@7"
