@@ -15,7 +15,6 @@ from aiokafka import (  # type: ignore[import-untyped]
     TopicPartition,
 )
 from aiokafka.errors import (  # type: ignore[import-untyped]
-    KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
@@ -24,6 +23,7 @@ from events.claims import Claim
 from events.errors import LogUnavailable, WrongLog
 from events.kafka_clients import log_unavailable, start
 from events.kafka_leader_epochs import leader_epochs
+from events.kafka_stopping import stop_consumer
 from events.leaders import Leaders
 from events.log import Record
 from events.settings import KafkaSettings
@@ -107,9 +107,9 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
     async def leave(self) -> None:
         """Within 2 s, told or not: Kafka notices a silent member by itself."""
         if self._consumer is not None:
-            with contextlib.suppress(TimeoutError, KafkaError):
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
-                    await self._consumer.stop()
+                    await stop_consumer(self._consumer)
         for partition in [*self._unclaimed, *self._claims, *self._dropped]:
             self._forget(partition)
 

@@ -17,10 +17,11 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 )
 
 from events.errors import LogUnavailable, WrongLog
-from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start, stop_producer
+from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start
 from events.kafka_cluster import find
 from events.kafka_leader_epochs import leader_epochs
 from events.kafka_marks import lost_marks
+from events.kafka_stopping import stop_consumer, stop_producer
 from events.log import LOG_APPEND_TIME, KeyAndValue, Mark, Position, Record
 from events.log_marks import mark_of
 from events.read_trail import ReadTrail
@@ -28,10 +29,7 @@ from events.settings import KafkaSettings
 from events.topic_differences import topic_differences
 from events.topics import Topic
 
-#: How long closing waits for acknowledgements; a service has 10 s to end.
-FLUSH_SECONDS = 5.0
 OFFSETS_TIMEOUT_SECONDS = 5.0
-STOP_AGAIN_SECONDS = 0.5
 
 _REPAIR = "see docs/operations.md for what can be done"
 
@@ -128,7 +126,7 @@ class KafkaEventLog:
         await start(producer, self._settings)
         if self._is_open:
             return producer
-        await producer.stop()
+        await stop_producer(producer)
         raise LogUnavailable("the log was closed")
 
     def _retire_after_failure(self, producer: AIOKafkaProducer, delivery: asyncio.Future[Any]) -> None:
@@ -140,7 +138,7 @@ class KafkaEventLog:
     def _retire(self, producer: AIOKafkaProducer) -> None:
         if producer is self._producer:
             self._producer = None
-            stopping = asyncio.create_task(stop_producer(producer, FLUSH_SECONDS))
+            stopping = asyncio.create_task(stop_producer(producer))
             self._retired.add(stopping)
             stopping.add_done_callback(self._retired.discard)
 
@@ -235,7 +233,7 @@ class KafkaLogReader:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
-        await _stop(self._consumer)
+        await stop_consumer(self._consumer)
 
     async def _epochs(self) -> Mapping[int, int]:
         with log_unavailable(f"{self._topic.name}: leaders not known"):
@@ -258,7 +256,7 @@ class KafkaLogReader:
         broken, self._consumer = self._consumer, await self._new_consumer()
         self._consumer.assign(self._places)
         self._seek(self._positions)
-        await _stop(broken)
+        await stop_consumer(broken)
 
     async def _check_partitions(self) -> None:
         with log_unavailable(f"{self._topic.name}: not described"):
@@ -284,16 +282,3 @@ def _position(topic: str, stored: Any) -> Position:
         raise LogUnavailable(f"{topic}: closed before it was acknowledged")
     appended_at_ms = stored.timestamp if stored.timestamp_type == LOG_APPEND_TIME else None
     return Position(topic, stored.partition, stored.offset, appended_at_ms)
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer, a broken one too."""
-    stopping = asyncio.create_task(consumer.stop())
-    while not (await asyncio.wait({stopping}, timeout=STOP_AGAIN_SECONDS))[0]:
-        # aiokafka loses the cancellation that stop() sends its fetcher, and waits for it for ever, where the
-        # fetcher is just then cancelling its requests because of a new assignment.
-        consumer._fetcher._fetch_task.cancel()
-    try:
-        await stopping
-    except Exception:  # aiokafka raises once more what has ended its fetching, before it has closed all
-        await consumer._client.close()

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-unt
 from aiokafka.errors import OffsetOutOfRangeError  # type: ignore[import-untyped]
 
 from events.kafka_clients import REQUEST_TIMEOUT_MS, log_unavailable, start
+from events.kafka_stopping import stop_consumer
 from events.log import Position, Record
 from events.settings import KafkaSettings
 
@@ -42,7 +43,7 @@ class KafkaLookup:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)
 
     async def _running_consumer(self) -> AIOKafkaConsumer:
         if self._consumer is None:

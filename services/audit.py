@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 import os
@@ -12,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+
+from services.command_line import CANNOT_RUN, Progress, progress_bar, run
 
 if TYPE_CHECKING:
     from events.keeper.verification import Verification
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SettingsT = TypeVar("SettingsT", bound="Settings")
-Progress = Callable[[int, int], None]
 
 FOUND_DIFFERENT = 1
-CANNOT_RUN = 2
 WIDTH_OF_A_FILE = 240
 
 audit = typer.Typer(
@@ -184,31 +183,11 @@ def _print_audited(audited: _Audited, exit_code: int, *, at_position: bool) -> N
 
 
 def _run(settings: type[SettingsT], work: Callable[[SettingsT, Progress], Coroutine[Any, Any, T]]) -> T:
-    """Run it under a progress bar; say in a sentence why it cannot run."""
-    import psycopg
-    from rich import progress
-    from rich.console import Console
+    async def work_on_settings() -> T:
+        with progress_bar("folding the log") as progress:
+            return await work(settings.from_environment(os.environ), progress)
 
-    from events.errors import EventsError
-
-    console = Console(stderr=True)
-    columns = (
-        progress.TextColumn("folding the log"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    try:
-        read = settings.from_environment(os.environ)
-        with progress.Progress(
-            *columns, console=console, disable=not console.is_terminal, transient=True
-        ) as bar:
-            task = bar.add_task("fold", total=None)
-            return asyncio.run(work(read, lambda done, total: bar.update(task, completed=done, total=total)))
-    except (EventsError, psycopg.Error) as error:
-        reason = str(error)
-    typer.echo(reason, err=True)
-    raise typer.Exit(CANNOT_RUN)
+    return run(work_on_settings)
 
 
 def _print_numbers(numbers: dict[str, int], *, as_json: bool) -> None:

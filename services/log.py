@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
+
+from services.command_line import CANNOT_RUN, run
 
 if TYPE_CHECKING:
     from events.kafka_restore import Restored
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REFUSED = 1
-CANNOT_RUN = 2
 SCHEMAS = ("projector", "billing")
 
 Topic = Annotated[str, typer.Option(help="Name of the topic, with its prefix.")]
@@ -162,16 +162,12 @@ async def _lift(settings: ProjectorSettings, schema: str, refusal: Refusal) -> b
 
 
 def _run(work: Callable[[ProjectorSettings], Coroutine[Any, Any, T]]) -> T:
-    """Run it; say in a sentence why it cannot run."""
-    import psycopg
+    async def work_on_settings() -> T:
+        from services.projector.settings import ProjectorSettings
 
-    from events.errors import EventsError
-    from services.projector.settings import ProjectorSettings
+        return await work(ProjectorSettings.from_environment(os.environ))
 
-    try:
-        return asyncio.run(work(ProjectorSettings.from_environment(os.environ)))
-    except (EventsError, psycopg.Error) as error:
-        _fail(str(error), CANNOT_RUN)
+    return run(work_on_settings)
 
 
 def _fail(why: str, exit_code: int) -> NoReturn:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy  # type: ignore[import-untyped]
 
-from events.kafka_clients import start, stop_producer
+from events.kafka_clients import start
+from events.kafka_stopping import stop_producer
 from events.settings import KafkaSettings
 
 STOP_SECONDS = 5.0

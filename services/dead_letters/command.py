@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
-import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from services.command_line import progress_bar, run
 
 if TYPE_CHECKING:
     from events.log import Position
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CANNOT = 2
 NOTED_AT_ONCE = 200
 
 
@@ -206,43 +206,20 @@ def _entry(queue: DeadLetterQueue, place: Position) -> Entry:
 
 
 def _run(topic: str | None, work: Callable[[DeadLetterQueue], Coroutine[Any, Any, T]]) -> T:
-    """Read the letters under a progress bar, then work; say in a sentence why it cannot be done."""
-    from rich import progress
-    from rich.console import Console
-
-    from events.errors import EventsError
-    from events.topics import LogSettings
-    from services.dead_letters.work import open_queue, topics_of_letters
-
-    console = Console(stderr=True)
+    """Read the letters under a progress bar, then work."""
 
     async def read_and_work() -> T:
+        from events.errors import EventsError
+        from events.topics import LogSettings
+        from services.dead_letters.work import open_queue, topics_of_letters
+
         settings = LogSettings.from_environment(os.environ)
         if topic not in (None, *topics_of_letters(settings)):
             names = " and ".join(topics_of_letters(settings))
             raise EventsError(f"{topic} has no dead letters: only {names} have")
-        bar = progress.Progress(
-            progress.TextColumn("reading dead letters"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        task = bar.add_task("read", total=None)
-        bar.start()
-        try:
-            opening = open_queue(
-                settings, topic, lambda done, total: bar.update(task, completed=done, total=total)
-            )
-            async with opening as queue:
-                bar.stop()
-                return await work(queue)
-        finally:
-            bar.stop()
+        async with AsyncExitStack() as opened:
+            with progress_bar("reading dead letters") as progress:
+                queue = await opened.enter_async_context(open_queue(settings, topic, progress))
+            return await work(queue)
 
-    try:
-        return asyncio.run(read_and_work())
-    except (EventsError, sqlite3.Error) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(CANNOT) from None
+    return run(read_and_work)

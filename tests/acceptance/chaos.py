@@ -23,7 +23,8 @@ from cloudevents.v1.kafka import to_binary, to_structured
 
 from events.codec import encode
 from events.errors import LogUnavailable
-from events.kafka_clients import start, stop_producer
+from events.kafka_clients import start
+from events.kafka_stopping import stop_producer
 from events.usage import KeyUsed
 from services.local.process import ManagedProcess
 from tests.acceptance.client import ApiClient, Created, issued
@@ -188,7 +189,7 @@ class KafkaInhabitant(Inhabitant):
             super().run()
         finally:
             for producer in self._producers.values():
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception, asyncio.CancelledError):
                     self._loop.run_until_complete(stop_producer(producer, STOP_SECONDS))
             self._loop.close()
 

@@ -28,7 +28,8 @@ def test_a_fuzzer_finds_no_mismatch(stack: Stack, tmp_path: Path) -> None:
 def test_nothing_that_a_fuzzer_sends_for_a_minute_is_a_failure_of_ours(stack: Stack, tmp_path: Path) -> None:
     """Another seed each time; the output names it."""
     node = a_whole_node(stack)
-    budget = (f"--max-time={FUZZING_SECONDS}", "--max-examples=100000", "--workers=2")
+    # One worker: Python 3.11 may fail to parse in two threads at once, which would be the fuzzer's failure.
+    budget = (f"--max-time={FUZZING_SECONDS}", "--max-examples=100000", "--workers=1")
     run = fuzz(node, tmp_path, *budget, "--checks=not_a_server_error")
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     assert node.metric("hokusai_api_answers_total") > 1000

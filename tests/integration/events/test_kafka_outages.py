@@ -12,6 +12,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
 
 from events import kafka_clients
 from events.errors import LogUnavailable
@@ -195,6 +196,25 @@ async def test_a_log_that_is_closed_while_its_broker_is_paused_closes_in_time(
         for append in appends:
             with pytest.raises(LogUnavailable):
                 await append
+
+
+async def test_a_consumer_is_stopped_completely_between_a_failed_request_and_its_repetition(
+    shaken_kafka: EmbeddedKafka, shaken_settings: KafkaSettings, shaken_topics: Topics
+) -> None:
+    """aiokafka's own stop() ends there with the cancellation of that request, which reads as one of ours."""
+    place = TopicPartition(shaken_topics.lifecycle.name, 0)
+    consumer = AIOKafkaConsumer(**shaken_settings.client_options(), retry_backoff_ms=30_000)
+    async with kafka_clients.running(consumer, shaken_settings):
+        consumer.assign([place])
+        await consumer.seek_to_beginning(place)
+        assert await consumer.getmany(timeout_ms=200) == {}
+        await asyncio.to_thread(shaken_kafka.kill)
+        async with asyncio.timeout(10):
+            while any(connection.connected() for connection in consumer._client._conns.values()):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+    await asyncio.to_thread(shaken_kafka.start)
+    await asyncio.to_thread(shaken_kafka.wait_ready)
 
 
 async def test_callers_that_give_up_during_an_outage_leave_nothing_in_memory(
