@@ -7,32 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
 from events.channels import CHANNELS, Channel
+from events.codec import Event, Total
 from events.envelope import CloudEvent, Fact
 from events.json_schema import event_type, json_schema, schema_name
-from events.keys import KeyCreated, KeyRevoked, KeyRotated
-from events.peppers import PepperConfigured
 from events.topics import Topic, Topics
-from events.totals import HourlyUsage, StatementClosed, StatementRevisions, WindowCount
 from events.usage import KeyUsed
-from events.usage_progress import UsagePublished
 from events.usage_records import LARGEST_BATCH_BYTES, LARGEST_BATCH_EVENTS, LARGEST_VALUE_BYTES
 
 SCHEMAS = Path(__file__).parent / "schemas"
 EXAMPLES = Path(__file__).parents[1] / "examples"
-EVENTS: tuple[type[CloudEvent], ...] = (KeyCreated, KeyRotated, KeyRevoked, KeyUsed)
-TOTALS: tuple[type[Fact], ...] = (
-    HourlyUsage,
-    UsagePublished,
-    WindowCount,
-    StatementClosed,
-    StatementRevisions,
-    PepperConfigured,
-)
+EVENTS: tuple[type[CloudEvent], ...] = get_args(Event)
+TOTALS: tuple[type[Fact], ...] = get_args(Total)
 CLOUDEVENT = "application/cloudevents+json; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 CONTENT_MODES = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from events.keys import KEY_EVENTS
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -17,13 +19,12 @@ class Channel:
     example: str | None = None
 
 
-LIFECYCLE = ("KeyCreated", "KeyRotated", "KeyRevoked")
 CHANNELS = (
     Channel(
         "lifecycle",
         "The event store of keys. Read it from offset 0 and fold each lineage in order: `sequence` rises by "
         "one; the first record of a sequence counts, later ones of the same sequence are ignored.",
-        LIFECYCLE,
+        tuple(event.__name__ for event in KEY_EVENTS),
         {"auditLifecycle": "receive"},
     ),
     Channel(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -111,6 +111,8 @@ class KeyRevoked(LineageEvent):
 
 
 KeyEvent = KeyCreated | KeyRotated | KeyRevoked
+#: The only list of them: schemas, channels and readers derive theirs from it.
+KEY_EVENTS: tuple[type[LineageEvent], ...] = get_args(KeyEvent)
 
 
 def is_bcrypt_hash(text: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from events.codec import decode
 from events.errors import UnreadableRecord
-from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
+from events.keys import KeyEvent
 from events.lineage import Applied, Ignored, Lineage, Outcome, Parked, apply, park
 from events.log import Record, oversized
 
@@ -47,7 +47,7 @@ def read_event(record: Record) -> KeyEvent:
     if why := oversized(record):
         raise UnreadableRecord(f"oversized: {why} when unpacked")
     event = decode(record.value)
-    if not isinstance(event, KeyCreated | KeyRotated | KeyRevoked):
+    if not isinstance(event, KeyEvent):
         raise UnreadableRecord("not a lifecycle event")
     if record.key is None:
         raise UnreadableRecord("no record key")

@@ -66,7 +66,7 @@ class Topics(Settings):
 
     @property
     def lifecycle(self) -> Topic:
-        """The event store of keys: KeyCreated, KeyRotated, KeyRevoked."""
+        """The event store of keys: every `KeyEvent`."""
         return self._topic("keys.lifecycle", "lineage_id", KEPT_FOR_EVER, is_event_store=True)
 
     @property

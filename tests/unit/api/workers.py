@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from events.clock import Clock
-from events.codec import decode, encode
-from events.keys import KeyCreated, KeyEvent, KeyRevoked, KeyRotated
+from events.codec import encode
+from events.keys import KeyEvent
+from events.lifecycle import read_event
 from events.lineage import KeySettings
 from events.log import EventLog, LogReader
 from events.memory_log import MemoryLog
@@ -172,9 +173,7 @@ async def events_in(log: MemoryLog) -> list[KeyEvent]:
     """All events of the topic, in the order of each lineage."""
     reader = log.reader(TOPIC)
     await reader.begin({})
-    events = [decode(record.value) for record in await reader.read(timeout_seconds=0)]
-    assert all(isinstance(event, KeyCreated | KeyRotated | KeyRevoked) for event in events)
-    return events  # type: ignore[return-value]
+    return [read_event(record) for record in await reader.read(timeout_seconds=0)]
 
 
 async def verdicts(worker: Worker, *issues: Issue) -> list[Verdict]:
