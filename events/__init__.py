@@ -37,7 +37,17 @@ from events.errors import (
     WrongLog,
 )
 from events.kafka_log import KafkaEventLog, KafkaLogReader
-from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.keys import (
+    IssuedKey,
+    KeyCreated,
+    KeyEvent,
+    KeyRefingerprinted,
+    KeyRevoked,
+    KeyRotated,
+    Refingerprinting,
+    Revocation,
+    Rotation,
+)
 from events.lifecycle import Folded, Unreadable, fold, read_event
 from events.lineage import Applied, Ignored, Key, KeySettings, Lineage, Outcome, Parked, apply
 from events.log import EventLog, LogReader, Position, Record
@@ -76,6 +86,7 @@ __all__ = [
     "Key",
     "KeyCreated",
     "KeyEvent",
+    "KeyRefingerprinted",
     "KeyRevoked",
     "KeyRotated",
     "KeySettings",
@@ -90,6 +101,7 @@ __all__ = [
     "Position",
     "PublishedUsage",
     "Record",
+    "Refingerprinting",
     "RevisionsPart",
     "Revocation",
     "Rotation",

@@ -65,6 +65,16 @@ class Revocation(Fact):
     reason: Text
 
 
+class Refingerprinting(Fact):
+    """A key whose pepper is retired or lost has a fingerprint under another pepper, made when it was used."""
+
+    key_id: KeyId
+    fingerprint: Fingerprint = Field(
+        repr=False, description="as that of an issued key, keyed with the pepper"
+    )
+    pepper_id: Text
+
+
 class LineageEvent(Envelope):
     """An event of `keys.lifecycle`: `partitionkey` is the lineage, `sequence` its position there from 1."""
 
@@ -110,7 +120,20 @@ class KeyRevoked(LineageEvent):
         return self
 
 
-KeyEvent = KeyCreated | KeyRotated | KeyRevoked
+class KeyRefingerprinted(LineageEvent):
+    """A key is found by another fingerprint from now on. Nothing else about it changes."""
+
+    type: Literal["hokusai.auth.KeyRefingerprinted.v1"] = "hokusai.auth.KeyRefingerprinted.v1"
+    data: Refingerprinting
+
+    @model_validator(mode="after")
+    def _names_its_key(self) -> Self:
+        if self.subject != self.data.key_id:
+            raise ValueError("subject must be the key_id of the key whose fingerprint it is")
+        return self
+
+
+KeyEvent = KeyCreated | KeyRotated | KeyRevoked | KeyRefingerprinted
 #: The only list of them: schemas, channels and readers derive theirs from it.
 KEY_EVENTS: tuple[type[LineageEvent], ...] = get_args(KeyEvent)
 

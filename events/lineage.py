@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from events.keys import Environment, IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated
+from events.keys import (
+    Environment,
+    IssuedKey,
+    KeyCreated,
+    KeyEvent,
+    KeyRefingerprinted,
+    KeyRevoked,
+    KeyRotated,
+)
 
 # What a fold makes by the million is a NamedTuple: a frozen dataclass takes five times as long to make.
 
@@ -120,8 +128,10 @@ def apply(lineage: Lineage | None, event: KeyEvent) -> Outcome:
         after = _create(before, event)
     elif isinstance(event, KeyRotated):
         after = _rotate(before, event)
-    else:
+    elif isinstance(event, KeyRevoked):
         after = _revoke(before, event)
+    else:
+        after = _refingerprint(before, event)
     if after is None:
         return park(before, f"contradiction: {type(event).__name__} at sequence {event.sequence}")
     return Applied(after)
@@ -187,6 +197,18 @@ def _revoke(before: Lineage, event: KeyRevoked) -> Lineage | None:
         key._replace(revoked_at=event.time)
         if key.revoked_at is None and (is_current or key.key_id == event.data.key_id)
         else key
+        for key in before.keys
+    )
+    return before._replace(sequence=event.sequence, keys=keys)
+
+
+def _refingerprint(before: Lineage, event: KeyRefingerprinted) -> Lineage | None:
+    """Dead keys too: it makes none of them alive, and whoever wrote it may not have known of the end."""
+    named, fresh = event.data.key_id, bytes.fromhex(event.data.fingerprint)
+    if before.find(named) is None:
+        return None
+    keys = tuple(
+        key._replace(fingerprint=fresh, pepper_id=event.data.pepper_id) if key.key_id == named else key
         for key in before.keys
     )
     return before._replace(sequence=event.sequence, keys=keys)

@@ -16,7 +16,17 @@ import uuid_utils
 
 from events.codec import encode
 from events.envelope import Fact
-from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.keys import (
+    IssuedKey,
+    KeyCreated,
+    KeyEvent,
+    KeyRefingerprinted,
+    KeyRevoked,
+    KeyRotated,
+    Refingerprinting,
+    Revocation,
+    Rotation,
+)
 from events.lineage import Lineage
 from events.log import LOG_APPEND_TIME
 from events.usage import KeyUsed, Usage
@@ -78,6 +88,24 @@ def a_key_revoked(before: KeyCreated | KeyRotated | Lineage, **overrides: Any) -
             time=time + timedelta(minutes=1),
         ),
         data=Revocation(**data),
+    )
+
+
+def a_refingerprinting(before: KeyCreated | KeyRotated | Lineage, **overrides: Any) -> KeyRefingerprinted:
+    """The fingerprint under `pepper_id` (`p2`) that follows: of the current key, unless `key_id` says."""
+    current, sequence, time = _current(before)
+    data, envelope = _split(Refingerprinting, overrides)
+    data = {"key_id": current["key_id"], "pepper_id": "p2", **data}
+    data.setdefault("fingerprint", _fingerprint(data["key_id"], data["pepper_id"]))
+    return KeyRefingerprinted(
+        **_envelope(
+            envelope,
+            subject=data["key_id"],
+            partitionkey=current["lineage_id"],
+            sequence=sequence + 1,
+            time=time + timedelta(minutes=1),
+        ),
+        data=Refingerprinting(**data),
     )
 
 
@@ -157,6 +185,11 @@ def _secret(key_id: str) -> dict[str, Any]:
         "fingerprint": hashlib.blake2b(key_id.encode(), digest_size=32).hexdigest(),
         "pepper_id": "p1",
     }
+
+
+def _fingerprint(key_id: str, pepper_id: str) -> str:
+    """Another one for each key and pepper."""
+    return hashlib.blake2b(f"{pepper_id}/{key_id}".encode(), digest_size=32).hexdigest()
 
 
 def _current(before: KeyCreated | KeyRotated | Lineage) -> tuple[dict[str, Any], int, datetime]:

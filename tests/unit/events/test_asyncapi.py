@@ -21,7 +21,15 @@ from events.errors import UnreadableRecord
 from events.json_schema import json_schema, schema_name
 from events.topics import Topics
 from events.usage import KeyUsed
-from tests.builders import CREATED_AT, StoredRecord, a_key_created, a_key_revoked, a_key_rotated, some_usage
+from tests.builders import (
+    CREATED_AT,
+    StoredRecord,
+    a_key_created,
+    a_key_revoked,
+    a_key_rotated,
+    a_refingerprinting,
+    some_usage,
+)
 from tests.totals import (
     a_statement_closed,
     a_window_count,
@@ -36,6 +44,7 @@ SAMPLES: list[Event | Total] = [
     CREATED,
     a_key_rotated(CREATED, valid_until=CREATED_AT),
     a_key_revoked(CREATED),
+    a_refingerprinting(CREATED),
     some_usage(),
     some_hourly_usage(),
     a_window_count(),

@@ -15,11 +15,19 @@ from pydantic import ValidationError
 from events.codec import Event, Upcaster, decode, encode
 from events.errors import UnreadableRecord
 from events.usage import LONGEST_MS
-from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated, some_usage
+from tests.builders import (
+    CREATED_AT,
+    a_key_created,
+    a_key_revoked,
+    a_key_rotated,
+    a_refingerprinting,
+    some_usage,
+)
 
 CREATED = a_key_created(scopes=("predict",), lifetime_days=30, correlationid="r-1")
 ROTATED = a_key_rotated(CREATED, valid_until=CREATED_AT + timedelta(hours=24))
-EVENTS = [CREATED, ROTATED, a_key_revoked(ROTATED), some_usage()]
+USED = some_usage()
+EVENTS = [CREATED, ROTATED, a_key_revoked(ROTATED), a_refingerprinting(ROTATED), USED]
 
 every_event = pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 
@@ -87,7 +95,7 @@ PLACES = {
     "envelope": (CREATED, []),
     "data": (CREATED, ["data"]),
     "new key": (ROTATED, ["data", "new_key"]),
-    "use": (EVENTS[3], ["data"]),
+    "use": (USED, ["data"]),
 }
 every_place = pytest.mark.parametrize(("event", "path"), PLACES.values(), ids=PLACES)
 

@@ -18,7 +18,14 @@ from events.errors import UnreadableRecord
 from events.keys import is_bcrypt_hash
 from events.usage import KeyUsed
 from tests.bcrypt_hashes import BAD
-from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated, some_usage
+from tests.builders import (
+    CREATED_AT,
+    a_key_created,
+    a_key_revoked,
+    a_key_rotated,
+    a_refingerprinting,
+    some_usage,
+)
 
 CREATED = a_key_created(
     scopes=("predict",),
@@ -28,7 +35,10 @@ CREATED = a_key_created(
     correlationid="r-1",
 )
 ROTATED = a_key_rotated(CREATED, valid_until=CREATED_AT)
-EVENTS: list[Event] = [CREATED, ROTATED, a_key_revoked(ROTATED), some_usage()]
+REVOKED = a_key_revoked(ROTATED)
+REFINGERPRINTED = a_refingerprinting(ROTATED)
+USED = some_usage()
+EVENTS: list[Event] = [CREATED, ROTATED, REVOKED, REFINGERPRINTED, USED]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -148,10 +158,13 @@ def test_what_is_no_event_says_why(value: bytes | None, why: str) -> None:
         (CREATED, ("data", "expires_at"), "0001-01-01T00:00:00+05:00"),
         (CREATED, ("time",), "9999-12-31T23:59:59-05:00"),
         (CREATED, ("time",), "2026-01-15T10:30:00"),
-        (EVENTS[3], ("data", "endpoint"), "\x00"),
-        (EVENTS[3], ("data", "response_time_ms"), float("nan")),
-        (EVENTS[3], ("data", "response_time_ms"), float("inf")),
-        (EVENTS[3], ("data", "predictions_count"), -1),
+        (REFINGERPRINTED, ("data", "pepper_id"), "\x00"),
+        (REFINGERPRINTED, ("data", "fingerprint"), "00" * 31),
+        (REFINGERPRINTED, ("data", "fingerprint"), "FF" * 32),
+        (USED, ("data", "endpoint"), "\x00"),
+        (USED, ("data", "response_time_ms"), float("nan")),
+        (USED, ("data", "response_time_ms"), float("inf")),
+        (USED, ("data", "predictions_count"), -1),
     ],
 )
 def test_what_no_store_could_keep_is_no_event(event: Event, path: tuple[str, ...], value: Any) -> None:
@@ -199,8 +212,8 @@ def test_bcrypt_itself_checks_whatever_is_called_a_hash() -> None:
         (CREATED, ("data", "name"), 7),
         (CREATED, ("data", "scopes"), "predict"),
         (CREATED, ("data", "rate_limit_per_hour"), "1000"),
-        (EVENTS[3], ("data", "status_code"), "200"),
-        (EVENTS[3], ("data", "response_time_ms"), "12.5"),
+        (USED, ("data", "status_code"), "200"),
+        (USED, ("data", "response_time_ms"), "12.5"),
     ],
 )
 def test_a_value_of_a_wrong_type_is_no_event(event: Event, path: tuple[str, ...], value: Any) -> None:
@@ -219,11 +232,13 @@ def test_a_value_of_a_wrong_type_is_no_event(event: Event, path: tuple[str, ...]
         (ROTATED, ("partitionkey",)),
         (ROTATED, ("data", "key_id")),
         (ROTATED, ("data", "new_key", "lineage_id")),
-        (EVENTS[2], ("subject",)),
-        (EVENTS[2], ("data", "key_id")),
-        (EVENTS[3], ("subject",)),
-        (EVENTS[3], ("partitionkey",)),
-        (EVENTS[3], ("data", "key_id")),
+        (REVOKED, ("subject",)),
+        (REVOKED, ("data", "key_id")),
+        (REFINGERPRINTED, ("subject",)),
+        (REFINGERPRINTED, ("data", "key_id")),
+        (USED, ("subject",)),
+        (USED, ("partitionkey",)),
+        (USED, ("data", "key_id")),
     ],
 )
 def test_an_event_that_names_two_keys_for_one_is_no_event(event: Event, path: tuple[str, ...]) -> None:

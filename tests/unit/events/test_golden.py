@@ -16,7 +16,16 @@ from jsonschema import Draft202012Validator
 
 from events.asyncapi import EVENTS, SCHEMAS, TOTALS
 from events.codec import Event, Total, decode, decode_total, encode
-from events.keys import IssuedKey, KeyCreated, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.keys import (
+    IssuedKey,
+    KeyCreated,
+    KeyRefingerprinted,
+    KeyRevoked,
+    KeyRotated,
+    Refingerprinting,
+    Revocation,
+    Rotation,
+)
 from events.peppers import ConfiguredPepper, PepperConfigured
 from events.totals import (
     HourlyTotals,
@@ -97,6 +106,19 @@ REVOKED = KeyRevoked(
     correlationid="request-3",
     sequence=3,
     data=Revocation(key_id=SECOND, reason="revoked by an administrator"),
+)
+REFINGERPRINTED = KeyRefingerprinted(
+    id="019bc111-5c40-7aaa-8000-000000000007",
+    source="urn:hokusai:api",
+    subject=SECOND,
+    time=datetime(2026, 2, 2, 9, 15, 0, 250000, tzinfo=UTC),
+    partitionkey=FIRST,
+    actor="hokusai-auth/api",
+    correlationid="request-4",
+    sequence=4,
+    data=Refingerprinting(
+        key_id=SECOND, fingerprint="89abcdef01234567fedcba9876543210" * 2, pepper_id="2026-02"
+    ),
 )
 USED = KeyUsed(
     id="019bc111-5c40-7aaa-8000-000000000004",
@@ -221,6 +243,7 @@ EXPECTED: dict[str, Event | Total] = {
     "KeyCreated.v1.json": CREATED,
     "KeyRotated.v1.json": ROTATED,
     "KeyRevoked.v1.json": REVOKED,
+    "KeyRefingerprinted.v1.json": REFINGERPRINTED,
     "KeyUsed.v1.json": USED,
     "HourlyUsage.v1.json": HOUR_USED,
     "WindowCount.v1.json": COUNTED,

@@ -9,7 +9,7 @@ import pytest
 
 from events.codec import encode
 from events.errors import UnreadableRecord
-from events.keys import KeyEvent
+from events.keys import KEY_EVENTS, KeyEvent
 from events.lifecycle import Folded, Unreadable, fold, read_event
 from events.lineage import Applied, Ignored, Lineage, Parked, apply
 from events.log import OVERSIZED_HEADER
@@ -19,6 +19,7 @@ from tests.builders import (
     a_key_created,
     a_key_revoked,
     a_key_rotated,
+    a_refingerprinting,
     fresh_id,
     lifecycle_record,
     some_usage,
@@ -59,9 +60,16 @@ UNREADABLE = {
 every_unreadable = pytest.mark.parametrize(("record", "why"), UNREADABLE.values(), ids=UNREADABLE)
 
 
-@pytest.mark.parametrize("event", [CREATED, a_key_rotated(CREATED), a_key_revoked(CREATED)])
+EVENTS = [CREATED, a_key_rotated(CREATED), a_key_revoked(CREATED), a_refingerprinting(CREATED)]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_each_lifecycle_event_is_read_from_its_record(event: KeyEvent) -> None:
     assert read_event(lifecycle_record(event)) == event
+
+
+def test_no_lifecycle_event_is_left_out_here() -> None:
+    assert {type(event) for event in EVENTS} == set(KEY_EVENTS)
 
 
 @every_unreadable

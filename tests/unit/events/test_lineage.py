@@ -8,7 +8,14 @@ import pytest
 
 from events.keys import IssuedKey, KeyCreated, KeyEvent
 from events.lineage import Applied, Ignored, Lineage, Parked, apply
-from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated, fresh_id
+from tests.builders import (
+    CREATED_AT,
+    a_key_created,
+    a_key_revoked,
+    a_key_rotated,
+    a_refingerprinting,
+    fresh_id,
+)
 
 DAY = timedelta(days=1)
 
@@ -173,6 +180,7 @@ def test_a_parked_lineage_takes_no_event_any_more() -> None:
         a_key_rotated(created),
         a_key_revoked(created),
         a_key_revoked(created, sequence=9),
+        a_refingerprinting(created),
     ):
         assert apply(parked, event) == Ignored("parked")
 
@@ -199,6 +207,10 @@ ROTATED = a_key_rotated(CREATED, valid_until=CREATED_AT + DAY)
             (CREATED, a_key_revoked(CREATED)), a_key_rotated(CREATED, sequence=3), id="a dead key rotated"
         ),
         pytest.param((CREATED,), a_key_revoked(CREATED, key_id=fresh_id()), id="a stranger revoked"),
+        pytest.param((), a_refingerprinting(CREATED, sequence=1), id="refingerprinted before it was created"),
+        pytest.param(
+            (CREATED,), a_refingerprinting(CREATED, key_id=fresh_id()), id="a stranger refingerprinted"
+        ),
     ],
 )
 def test_what_contradicts_the_history_parks_the_lineage(
@@ -209,6 +221,39 @@ def test_what_contradicts_the_history_parks_the_lineage(
     assert isinstance(outcome, Parked)
     assert outcome.why == f"contradiction: {type(event).__name__} at sequence {event.sequence}"
     assert outcome.lineage.keys == (before.keys if before else ())
+
+
+def test_a_refingerprinted_key_has_the_new_fingerprint_and_is_otherwise_as_it_was() -> None:
+    before = after(CREATED, ROTATED)
+    event = a_refingerprinting(before, pepper_id="2026-02")
+    new = before.current._replace(fingerprint=bytes.fromhex(event.data.fingerprint), pepper_id="2026-02")
+    assert new.fingerprint != before.current.fingerprint
+    assert after(CREATED, ROTATED, event) == before._replace(sequence=3, keys=(before.keys[0], new))
+
+
+def test_an_older_key_is_refingerprinted_where_it_stands() -> None:
+    """A key in grace is used as well."""
+    before = after(CREATED, ROTATED)
+    event = a_refingerprinting(before, key_id=CREATED.subject)
+    old = before.keys[0]._replace(fingerprint=bytes.fromhex(event.data.fingerprint), pepper_id="p2")
+    assert after(CREATED, ROTATED, event) == before._replace(sequence=3, keys=(old, before.current))
+
+
+def test_a_dead_key_may_be_refingerprinted_and_stays_dead() -> None:
+    """The revocation may have won the race; that is no contradiction."""
+    revoked = after(CREATED, a_key_revoked(CREATED))
+    outcome = apply(revoked, a_refingerprinting(revoked))
+    assert isinstance(outcome, Applied)
+    key = outcome.lineage.current
+    assert (key.pepper_id, key.revoked_at) == ("p2", revoked.current.revoked_at)
+    assert not key.is_active(CREATED_AT)
+
+
+def test_a_fingerprint_of_another_lineages_key_is_applied() -> None:
+    """The fold sees one lineage at a time: who holds them all has to refuse both keys."""
+    created = a_key_created()
+    event = a_refingerprinting(created, fingerprint=CREATED.data.fingerprint)
+    assert after(created, event).current.fingerprint == after(CREATED).current.fingerprint
 
 
 def test_a_lineage_finds_its_keys_by_id() -> None:
@@ -224,3 +269,7 @@ def test_nothing_that_verifies_a_secret_is_printed() -> None:
         assert issued.fingerprint not in printed
         assert issued.bcrypt_hash not in printed
         assert str(bytes.fromhex(issued.fingerprint)) not in printed
+    refingerprinted = a_refingerprinting(ROTATED)
+    printed = f"{refingerprinted!r} {refingerprinted} {after(CREATED, ROTATED, refingerprinted)!r}"
+    assert refingerprinted.data.fingerprint not in printed
+    assert str(bytes.fromhex(refingerprinted.data.fingerprint)) not in printed

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given
+import pytest
+from hypothesis import find, given
 from hypothesis import strategies as st
 
-from events.keys import KeyCreated, KeyEvent, KeyRotated
+from events.keys import KEY_EVENTS, KeyCreated, KeyEvent, KeyRefingerprinted, KeyRotated, LineageEvent
 from events.lineage import Applied, Ignored, Lineage, Outcome, Parked, apply
-from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated
+from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated, a_refingerprinting
 
 TIMES = st.integers(min_value=0, max_value=10**6).map(lambda minutes: CREATED_AT + timedelta(minutes=minutes))
 
@@ -22,7 +23,11 @@ def key_id(number: int) -> str:
 def follow_ups(draw: st.DrawFn, lineage: Lineage) -> KeyEvent:
     """Any event that a writer which has seen the lineage may append."""
     older = [key.key_id for key in lineage.keys[:-1]]
-    what = draw(st.sampled_from(["rotate", "revoke"] + ["revoke an older one"] * bool(older)))
+    what = draw(
+        st.sampled_from(["rotate", "revoke", "refingerprint"] + ["revoke an older one"] * bool(older))
+    )
+    if what == "refingerprint":
+        return draw(refingerprintings(lineage))
     if what == "revoke an older one":
         return a_key_revoked(lineage, key_id=draw(st.sampled_from(older)), time=draw(TIMES))
     if what == "revoke" or lineage.current.revoked_at is not None:
@@ -30,6 +35,14 @@ def follow_ups(draw: st.DrawFn, lineage: Lineage) -> KeyEvent:
     fresh = key_id(draw(st.integers(min_value=2, max_value=10**9).filter(lambda n: _unused(lineage, n))))
     grace = draw(st.none() | TIMES)
     return a_key_rotated(lineage, new_key_id=fresh, time=draw(TIMES), valid_until=grace)
+
+
+@st.composite
+def refingerprintings(draw: st.DrawFn, lineage: Lineage) -> KeyRefingerprinted:
+    """Of any key of the lineage, dead or alive."""
+    key = draw(st.sampled_from(lineage.keys))
+    pepper_id = draw(st.sampled_from(["p1", "p2", "p3"]))
+    return a_refingerprinting(lineage, key_id=key.key_id, pepper_id=pepper_id, time=draw(TIMES))
 
 
 @st.composite
@@ -129,6 +142,41 @@ def test_revoking_the_current_key_leaves_no_secret_alive(events: list[KeyEvent])
     assert not any(key.is_active(CREATED_AT) for key in lineage.keys)
 
 
+@given(histories(), st.data())
+def test_a_refingerprinting_changes_nothing_but_how_one_key_is_found(
+    events: list[KeyEvent], data: st.DataObject
+) -> None:
+    before = fold(events)
+    event = data.draw(refingerprintings(before))
+    lineage = fold([*events, event])
+    for old, new in zip(before.keys, lineage.keys, strict=True):
+        if old.key_id == event.data.key_id:
+            assert (new.fingerprint.hex(), new.pepper_id) == (event.data.fingerprint, event.data.pepper_id)
+            new = new._replace(fingerprint=old.fingerprint, pepper_id=old.pepper_id)
+        assert new == old
+
+
+@given(histories(), st.data())
+def test_a_refingerprinting_needs_no_keys_but_the_named_and_the_current_one(
+    events: list[KeyEvent], data: st.DataObject
+) -> None:
+    """A reader that keeps no more of a lineage comes to the same."""
+    before = fold(events)
+    event = data.draw(refingerprintings(before))
+    hot = {event.data.key_id, before.current.key_id}
+    outcome = apply(_only(before, hot), event)
+    assert isinstance(outcome, Applied)
+    assert outcome.lineage == _only(fold([*events, event]), hot)
+
+
+@pytest.mark.parametrize("kind", KEY_EVENTS)
+def test_the_histories_here_have_every_lifecycle_event(kind: type[LineageEvent]) -> None:
+    def is_there(events: list[KeyEvent]) -> bool:
+        return any(isinstance(event, kind) for event in events)
+
+    assert find(histories(), is_there)
+
+
 def outcomes(events: list[KeyEvent]) -> list[Outcome]:
     found: list[Outcome] = []
     lineage: Lineage | None = None
@@ -142,6 +190,10 @@ def fold(events: list[KeyEvent]) -> Lineage:
     return next(
         outcome.lineage for outcome in reversed(outcomes(events)) if isinstance(outcome, Applied | Parked)
     )
+
+
+def _only(lineage: Lineage, key_ids: set[str]) -> Lineage:
+    return lineage._replace(keys=tuple(key for key in lineage.keys if key.key_id in key_ids))
 
 
 def _unused(lineage: Lineage, number: int) -> bool:

@@ -20,7 +20,8 @@ from events.topics import Topic, Topics
 from tests.builders import a_key_created, a_key_revoked, a_key_rotated
 
 PROMISED = {
-    "facts": "Event IssuedKey KeyCreated KeyEvent KeyRevoked KeyRotated KeyUsed Revocation Rotation Usage",
+    "facts": "Event IssuedKey KeyCreated KeyEvent KeyRefingerprinted KeyRevoked KeyRotated KeyUsed "
+    "Refingerprinting Revocation Rotation Usage",
     "totals": "HourlyTotals HourlyUsage PublishedUsage RevisionsPart Statement StatementClosed StatementLine "
     "StatementRevisions Total UsagePublished WindowCount",
     "bytes": "decode decode_total encode",
