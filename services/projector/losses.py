@@ -14,8 +14,19 @@ from psycopg import AsyncConnection
 
 from events.codec import encode
 from events.errors import UnreadableRecord
+from events.json_schema import event_type
 from events.keeper.mark_trail import Refusal
-from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated, Revocation, Rotation
+from events.keys import (
+    IssuedKey,
+    KeyCreated,
+    KeyEvent,
+    KeyRefingerprinted,
+    KeyRevoked,
+    KeyRotated,
+    Refingerprinting,
+    Revocation,
+    Rotation,
+)
 from events.lifecycle import read_event
 from events.lineage import Key, Lineage
 from events.log import EventLog, LogReader
@@ -51,8 +62,9 @@ async def put_back(
 ) -> Sequence[Mapping[str, Any]]:
     """Append the lifecycle events that the log has lost and the rows know; returns what is known of them.
 
-    They are the events that they were, but for the source and, of a revocation, the reason. Appending some
-    of them twice changes nothing. Nothing is known of the records of other topics.
+    They are the events that they were, but for the source, the reason of a revocation, and fingerprints: a
+    key has the newest one from its beginning. Appending some of them twice changes nothing. Nothing is known
+    of the records of other topics.
     """
     if refusal.topic != topics.lifecycle.name:
         return ()
@@ -92,11 +104,16 @@ def rebuilt(event: KnownEvent, lineage: Lineage) -> KeyEvent:
         "correlationid": event.correlationid,
     }
     key = lineage.find(event.key_id)
-    if event.type == KeyRevoked.model_fields["type"].default:
+    if event.type == event_type(KeyRevoked):
         return KeyRevoked(**envelope, data=Revocation(key_id=event.key_id, reason=PUT_BACK))
     assert key is not None
-    if event.type == KeyCreated.model_fields["type"].default:
+    if event.type == event_type(KeyCreated):
         return KeyCreated(**envelope, data=_issued(key))
+    if event.type == event_type(KeyRefingerprinted):
+        newest = Refingerprinting(
+            key_id=key.key_id, fingerprint=key.fingerprint.hex(), pepper_id=key.pepper_id
+        )
+        return KeyRefingerprinted(**envelope, data=newest)
     new = lineage.find(key.superseded_by or "")
     assert new is not None
     rotation = Rotation(key_id=event.key_id, new_key=_issued(new), valid_until=key.valid_until)

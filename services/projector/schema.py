@@ -7,7 +7,7 @@ from importlib.resources import files
 from events.keeper.schema import Schema
 
 #: Raise it with every change of `schema.sql`, or of what the projections make of a record.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 
 def projector_schema() -> Schema:

@@ -31,7 +31,14 @@ from services.api.read_models import KeyPage, KnownMarks, Page, PostgresReadMode
 from services.api.schemas import ApiKeyInfo
 from services.projector.keys import KeysProjection
 from services.projector.schema import projector_schema
-from tests.builders import CREATED_AT, a_key_created, a_key_revoked, a_key_rotated, fresh_id
+from tests.builders import (
+    CREATED_AT,
+    a_key_created,
+    a_key_revoked,
+    a_key_rotated,
+    a_refingerprinting,
+    fresh_id,
+)
 from tests.fakes import MemoryReadModels
 
 pytestmark = pytest.mark.anyio
@@ -288,6 +295,7 @@ async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Su
     rotation = a_key_rotated(rotated, valid_until=NOW)
     await subject.knows(
         living,
+        a_refingerprinting(living),
         revoked,
         a_key_revoked(revoked),
         rotated,
@@ -313,6 +321,26 @@ async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Su
         partition: sum(record.partition == partition for record in records)
         for partition in range(TOPIC.partitions)
     }
+
+
+async def test_a_snapshot_has_the_fingerprint_that_a_key_was_given_last(subject: Subject) -> None:
+    """Today's pepper finds the key on a node that has never seen it used."""
+    created = a_key_created(pepper_id="retired")
+    before = a_key_rotated(created, pepper_id="retired", valid_until=NOW)
+    await subject.knows(created, before)
+    old = a_refingerprinting(before, key_id=created.subject, pepper_id="today")
+    current = a_refingerprinting(before, sequence=4, pepper_id="today")
+    await subject.knows(old, current)
+
+    directory = KeyDirectory(frozenset({"today"}))
+    await subject.read_models.fill(directory)
+
+    for event in (old, current):
+        known = directory.find(bytes.fromhex(event.data.fingerprint))
+        assert known is not None
+        assert known.key_id == event.data.key_id
+    assert directory.find(bytes.fromhex(created.data.fingerprint)) is None
+    assert directory.unverifiable_count == 0
 
 
 async def test_whose_log_it_was_is_known(subject: Subject) -> None:

@@ -20,12 +20,14 @@ from services.projector.schema import projector_schema
 from services.projector.verification import verify
 from services.projector.verification_keys import compare_keys
 from services.projector.verification_tables import TABLES
-from tests.builders import a_key_created, a_key_revoked, a_key_rotated
+from tests.builders import a_key_created, a_key_revoked, a_key_rotated, a_refingerprinting
 from tests.integration.projector.world import World, lives
 
 TAMPERED = {
     "UPDATE projector.key SET rate_limit_per_hour = 9 WHERE position = 1": "differs in rate_limit_per_hour",
     "UPDATE projector.key SET revoked_at = NULL": "differs in revoked_at",
+    "UPDATE projector.key SET fingerprint = sha256(fingerprint)": "differs in fingerprint",
+    "UPDATE projector.key SET pepper_id = 'x'": "differs in pepper_id",
     "DELETE FROM projector.key WHERE position = 0": "key 0 is missing in Postgres",
     "INSERT INTO projector.lineage VALUES (gen_random_uuid(), 1, NULL)": "does not follow from the log",
     "UPDATE projector.lineage SET parked = 'x'": "differs in parked",
@@ -159,6 +161,19 @@ def test_replay_prints_the_whole_history_of_a_key_whichever_of_its_ids_is_asked(
     assert created.data.bcrypt_hash not in printed
     unknown = _hokusai_audit(world, "replay", "--key", "00000000-0000-4000-8000-000000000000")
     assert unknown.exit_code == 1
+
+
+def test_the_history_of_a_key_tells_of_its_refingerprinting_and_prints_no_fingerprint(world: World) -> None:
+    created = a_key_created()
+    event = a_refingerprinting(created, actor="hokusai-auth/api")
+    asyncio.run(world.append([created, event]))
+    for form in ([], ["--json"]):
+        printed = _hokusai_audit(world, "replay", "--key", created.subject, *form).output
+        assert "KeyRefingerprinted" in printed
+        assert event.data.fingerprint not in printed
+    line = _lines(_hokusai_audit(world, "replay", "--key", created.subject, "--json"))[1]
+    assert (line["event"], line["key_id"]) == ("KeyRefingerprinted", created.subject)
+    assert (line["sequence"], line["actor"], line["outcome"]) == (2, "hokusai-auth/api", "applied")
 
 
 def test_a_missing_setting_is_told_in_a_sentence() -> None:

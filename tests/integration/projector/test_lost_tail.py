@@ -14,7 +14,7 @@ from events.topic_admin import apply_topics
 from events.topics import PARTITIONS, Topics
 from events.usage import KeyUsed
 from services.local.kafka import EmbeddedKafka
-from tests.builders import a_key_created, a_key_revoked, a_key_rotated, some_usage
+from tests.builders import a_key_created, a_key_revoked, a_key_rotated, a_refingerprinting, some_usage
 from tests.conftest import IN_CONTAINERS
 from tests.integration.events.kafka_surgery import lost_tails
 from tests.integration.projector.commands import documented, hokusai_auth
@@ -177,14 +177,15 @@ async def test_lifecycle_events_that_were_lost_are_put_back_into_the_log(
     """No revocation is undone, not even by a rebuild."""
     created = a_key_created()
     rotated = a_key_rotated(created)
-    revoked = a_key_revoked(rotated)
+    refingerprinted = a_refingerprinting(rotated)
+    revoked = a_key_revoked(rotated, sequence=4)
     other = a_key_created()
     while partition_of(other.partitionkey) != partition_of(created.partitionkey):
         other = a_key_created()
-    for event in (created, rotated, revoked):
+    for event in (created, rotated, refingerprinted, revoked):
         await breakable.append([event])
     process = breakable.projector(**QUICK)
-    await eventually(lambda: breakable.has_applied(3), "three events in Postgres")
+    await eventually(lambda: breakable.has_applied(4), "four events in Postgres")
     rows = await _keys(breakable)
     lifecycle, partition = breakable.topics.lifecycle.name, partition_of(created.partitionkey)
     with lost_tails(own_kafka, tmp_path, {(lifecycle, partition): 1}):
@@ -193,21 +194,21 @@ async def test_lifecycle_events_that_were_lost_are_put_back_into_the_log(
     await _is_refused(process)
     await accept_loss(breakable, lifecycle, partition)
     await eventually(process.is_ready, "it to go on")
-    await breakable.caught_up(4)
+    await breakable.caught_up(5)
     assert await _keys(breakable) == rows
     lost = await breakable.value("SELECT lost FROM projector.log_loss")
-    assert [event["event_id"] for event in lost] == [rotated.id, revoked.id]
+    assert [event["event_id"] for event in lost] == [rotated.id, refingerprinted.id, revoked.id]
     process.stop()
     await breakable.execute("DROP SCHEMA projector CASCADE")
     process.start()
-    await breakable.caught_up(4)
+    await breakable.caught_up(5)
     assert await _keys(breakable) == rows
 
 
 async def _keys(world: World) -> object:
     return await world.value(
         "SELECT json_agg(key ORDER BY position) FROM projector.key"
-        " WHERE lineage_id IN (SELECT lineage_id FROM projector.lineage WHERE sequence = 3)"
+        " WHERE lineage_id IN (SELECT lineage_id FROM projector.lineage WHERE sequence = 4)"
     )
 
 

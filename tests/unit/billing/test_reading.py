@@ -12,7 +12,16 @@ from events.errors import UnreadableRecord
 from events.totals import HourlyUsage, StatementClosed
 from services.billing.reading import read_created, read_progress, read_statement, read_totals, readable
 from tests.billing_builders import JANUARY, a_statement, an_hour, record_of
-from tests.builders import StoredRecord, a_key_created, a_key_rotated, fresh_id, lifecycle_record, some_usage
+from tests.builders import (
+    StoredRecord,
+    a_key_created,
+    a_key_revoked,
+    a_key_rotated,
+    a_refingerprinting,
+    fresh_id,
+    lifecycle_record,
+    some_usage,
+)
 from tests.totals import some_published_usage
 
 TOTALS, STATEMENT = an_hour(fresh_id(), JANUARY), a_statement()
@@ -78,7 +87,8 @@ def test_progress_is_read_and_what_only_asks_for_the_time_is_none() -> None:
 def test_an_account_begins_with_the_first_event_of_a_lineage_and_with_no_other() -> None:
     created = a_key_created()
     assert read_created(lifecycle_record(created)) == created
-    assert read_created(lifecycle_record(a_key_rotated(created))) is None
+    for later in (a_key_rotated(created), a_key_revoked(created), a_refingerprinting(created)):
+        assert read_created(lifecycle_record(later)) is None
     assert read_created(lifecycle_record(a_key_created(sequence=2))) is None
 
 

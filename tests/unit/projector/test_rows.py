@@ -15,6 +15,7 @@ from tests.builders import (
     a_key_created,
     a_key_revoked,
     a_key_rotated,
+    a_refingerprinting,
     fresh_id,
     lifecycle_record,
 )
@@ -31,7 +32,8 @@ def _lineages() -> dict[str, Lineage]:
     grace = a_key_rotated(rich, valid_until=CREATED_AT + timedelta(hours=1))
     gap = a_key_revoked(a_key_rotated(a_key_created()))
     lineages: dict[str, Lineage] = {}
-    for event in (rich, grace, a_key_revoked(grace), a_key_created(), gap):
+    other = a_key_created()
+    for event in (rich, grace, a_key_revoked(grace), other, a_refingerprinting(other), gap):
         folded = fold(lifecycle_record(event), lineages.get)
         assert folded.lineage is not None
         lineages[folded.lineage.lineage_id] = folded.lineage
@@ -61,6 +63,25 @@ def test_the_row_of_a_record_tells_the_event_and_its_outcome() -> None:
         datetime(2026, 1, 15, 10, 30, tzinfo=UTC),
         "ada",
         "r-1",
+        "applied",
+    )
+
+
+def test_the_row_of_a_refingerprinting_has_no_fingerprint() -> None:
+    created = a_key_created()
+    event = a_refingerprinting(created, actor="api")
+    record = lifecycle_record(event, offset=13)
+    before = fold(lifecycle_record(created), _nothing_known).lineage
+    row = event_row(record, fold(record, lambda lineage_id: before))
+    assert row[3:] == (
+        created.partitionkey,
+        created.subject,
+        event.id,
+        "hokusai.auth.KeyRefingerprinted.v1",
+        2,
+        event.time,
+        "api",
+        None,
         "applied",
     )
 
