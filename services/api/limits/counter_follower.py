@@ -89,7 +89,7 @@ class CounterFollower:
 
     async def _begin(self, positions: Mapping[int, int]) -> None:
         """Go on at these positions; where they lie before the hour or beyond the log, at its start."""
-        began_at_seconds = self._tables.ends_at_seconds(self._tables.number(self._clock.seconds()) - 1)
+        began_at_seconds = self._tables.begins_at_seconds(self._tables.number(self._clock.seconds()))
         ends = await self._reader.end_offsets()
         starts = await self._reader.offsets_at(int((began_at_seconds - CLOCK_SKEW_SECONDS) * 1000))
         known = {

@@ -113,9 +113,10 @@ class CounterPublisher:
         pause_seconds = 0.0
         while True:
             due = await self._queue.get()
-            # Whoever is near its limit is due again at once: gathering what comes meanwhile costs less
-            # time than every reader's work with a record for each admission.
-            await asyncio.sleep(GATHER_SECONDS)
+            if self._queue.qsize() < SENDERS:
+                # Whoever is near its limit is due again at once: gathering what comes meanwhile costs less
+                # time than every reader's work with a record for each admission.
+                await asyncio.sleep(GATHER_SECONDS)
             try:
                 await self._send(due)
                 pause_seconds = 0.0

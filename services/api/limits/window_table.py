@@ -95,12 +95,8 @@ class WindowTable:
             return segment.add(kind, mark)
 
     def at(self, place: int) -> Slot | None:
-        """The lineage's slot at that place; None where there is no such place."""
-        self._open_new()
-        if segment_of(place) >= len(self._segments):
-            return None
-        slot = self._segments[segment_of(place)].at(place)
-        return slot if slot is not None and slot.numbers[KIND] == LINEAGE else None
+        """The lineage's slot at that place; None where there is none."""
+        return self._at(LINEAGE, place)
 
     def due(self) -> Iterator[int]:
         """The places of lineages whose count is due for publishing."""
@@ -124,7 +120,7 @@ class WindowTable:
     def keep_key(self, slot: Slot) -> None:
         """Keep when the lineage's last key was admitted: another is about to be the last one.
 
-        For whoever holds the lock of the slot's stripe.
+        For whoever holds the lock of the slot's stripe. Killed in here, it may lose this one time, no count.
         """
         numbers = slot.numbers
         if not numbers[USED_MS]:
@@ -141,8 +137,12 @@ class WindowTable:
         numbers, last_used = slot.numbers, {}
         with self._locks.stripe(slot.stripe):
             place = numbers[KEYS]
-            while place and (key := self._segments[segment_of(place)].at(place)) is not None:
-                last_used[text_of((key.numbers[HIGH], key.numbers[LOW]))] = key.numbers[KEY_USED_MS]
+            # After a power failure a place may hold something else, or lead back: then the list ends there.
+            while (key := self._at(KEY, place)) is not None:
+                key_id = text_of((key.numbers[HIGH], key.numbers[LOW]))
+                if key_id in last_used:
+                    break
+                last_used[key_id] = key.numbers[KEY_USED_MS]
                 place = key.numbers[KEY_NEXT]
             if numbers[USED_MS]:
                 last_used[text_of((numbers[KEY_HIGH], numbers[KEY_LOW]))] = numbers[USED_MS]
@@ -177,6 +177,13 @@ class WindowTable:
             if slot.state[0] != DUE and slot.is_worth_publishing():
                 slot.state[0] = DUE
                 self.tell_by_scan()
+
+    def _at(self, kind: int, place: int) -> Slot | None:
+        self._open_new()
+        if segment_of(place) >= len(self._segments):
+            return None
+        slot = self._segments[segment_of(place)].at(place)
+        return slot if slot is not None and slot.numbers[KIND] == kind else None
 
     def _in_states(self, *states: int) -> Iterator[int]:
         self._open_new()

@@ -30,9 +30,13 @@ class WindowTables:
         """The window of that moment."""
         return int(now_seconds // self._length_seconds)
 
+    def begins_at_seconds(self, number: int) -> float:
+        """When a window begins."""
+        return float(number * self._length_seconds)
+
     def ends_at_seconds(self, number: int) -> float:
         """When a window is over."""
-        return float((number + 1) * self._length_seconds)
+        return self.begins_at_seconds(number + 1)
 
     def table(self, number: int) -> WindowTable:
         """The table of that window, new where there is none. Raises `NoRoomForCounts`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ def test_a_folder_that_was_lost_makes_a_new_node(tmp_path: Path) -> None:
     shutil.rmtree(folder)
 
     assert node_id(folder) != before
+
+
+def test_of_processes_that_start_at_once_the_first_decides(tmp_path: Path) -> None:
+    with (tmp_path / "node_id").open("w+") as file, ThreadPoolExecutor() as threads:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        late = threads.submit(node_id, tmp_path)
+        assert not wait([late], timeout=0.1).done
+        file.write("0" * 32)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+        assert late.result(5) == "0" * 32
 
 
 @pytest.mark.parametrize("content", ["", "half of an i"])

@@ -118,6 +118,20 @@ def test_what_the_table_lost_but_the_log_has_of_this_node_counts_again(node: Nod
     assert node.left(a_key(10)) == 3
 
 
+def test_what_the_log_had_of_this_node_is_no_news_where_more_was_admitted_since(node: NodeProcess) -> None:
+    node.admits(a_key(10), 5)
+    node.learns(a_count(3, ME))
+
+    assert node.left(a_key(10)) == 5
+
+
+def test_an_older_count_of_a_node_that_comes_late_says_nothing(node: NodeProcess) -> None:
+    for counter in (a_count(5, "one"), a_count(3, "one"), a_count(2, "two")):
+        node.learns(counter)
+
+    assert node.left(a_key(10)) == 3
+
+
 @pytest.mark.parametrize(
     ("validated", "reported", "left", "passing"),
     [(4, 7, 3, 6), (7, 4, 3, 3), (0, 12, 0, 0)],

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from services.api.limits import window_table
 from services.api.limits.errors import NoRoomForCounts
-from services.api.limits.slot import KIND, LINEAGE, OWN, Numbers, Slot, mark_of, text_of
+from services.api.limits.locks import Locks
+from services.api.limits.slot import KEY, KEY_NEXT, KIND, LINEAGE, OWN, Numbers, Slot, mark_of, text_of
+from services.api.limits.window_table import WindowTable
 from services.api.limits.window_tables import WindowTables
 from tests.builders import fresh_id
 from tests.unit.api.limits.node import BEGIN, HOUR, LINEAGE_ID, NodeProcess, a_key
@@ -128,6 +132,33 @@ def test_a_slot_never_moves(node: NodeProcess) -> None:
     assert node.admits(a_key(10), 7) == [True] * 6 + [False]
 
 
+class LateLocks(Locks):
+    """Whoever waits for the lock of changes gets it after others have done something."""
+
+    def __init__(self, path: Path, others: Callable[[], object]) -> None:
+        super().__init__(path)
+        self._others = others
+
+    @contextmanager
+    def changes(self) -> Iterator[None]:
+        with super().changes():
+            self._others()
+            yield
+
+
+def test_a_table_that_another_process_has_just_made_is_used_and_not_made_again(tmp_path: Path) -> None:
+    first = NodeProcess(tmp_path)
+    locks = LateLocks(tmp_path / "locks", lambda: first.admits(a_key(10), 4))
+
+    table = WindowTable(tmp_path, f"3600-{HOUR}", HOUR, locks, first_slots=64)
+
+    slot = table.find(LINEAGE, mark_of(LINEAGE_ID))
+    assert slot is not None
+    assert slot.numbers[OWN] == 4
+    locks.close()
+    first.close()
+
+
 def test_a_file_that_a_killed_process_did_not_announce_is_written_anew(node: NodeProcess) -> None:
     node.admits(a_key(10))
     (node.tables._folder / f"3600-{HOUR}.1").write_bytes(b"half of it")
@@ -235,3 +266,17 @@ def test_each_window_has_a_table_of_its_own_that_can_be_deleted(tmp_path: Path) 
     assert tables.numbers() == [7, 12]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3600-12.0", "3600-7.0", "locks"]
     tables.close()
+
+
+@pytest.mark.parametrize("leads_to", ["itself", "a lineage", "nowhere"])
+def test_a_list_of_keys_that_a_power_failure_has_damaged_ends(node: NodeProcess, leads_to: str) -> None:
+    """Parts of a file may be older than others; nobody may go round in it for ever, with a lock in hand."""
+    for key_id in (LINEAGE_ID, other := fresh_id(), LINEAGE_ID):
+        node.admits(a_key(10, key_id=key_id))
+    slot = node.slot()
+    damaged = node.table.find(KEY, mark_of(other))
+    assert damaged is not None
+    places = {"itself": damaged.place, "a lineage": slot.place, "nowhere": 5 << 40}
+    damaged.numbers[KEY_NEXT] = places[leads_to]
+
+    assert set(node.table.count(slot)[1]) == {LINEAGE_ID, other}
