@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 from events.totals import WindowCount
+from services.api.limits.lineage_counts import raise_others, raise_own
 from services.api.limits.slot import LINEAGE, mark_of
 from services.api.limits.window_tables import WindowTables
 
@@ -53,7 +54,7 @@ class PeerCounts:
             del self._windows[number]
         if counter.node_id == self._node_id:
             table = self._tables.table(counter.hour)
-            table.raise_own(table.find_or_add(LINEAGE, mark_of(counter.lineage_id)), counter.count)
+            raise_own(table, table.find_or_add(LINEAGE, mark_of(counter.lineage_id)), counter.count)
             return
         lineages = self._windows.setdefault(counter.hour, {})
         counts = lineages.get(counter.lineage_id)
@@ -62,4 +63,4 @@ class PeerCounts:
         if counts.merge(counter):
             table = self._tables.table(counter.hour)
             slot = table.find_or_add(LINEAGE, mark_of(counter.lineage_id))
-            table.raise_others(slot, counts.validations, counts.reports)
+            raise_others(table, slot, counts.validations, counts.reports)

@@ -13,8 +13,9 @@ from events.errors import LogUnavailable
 from events.log import EventLog
 from events.totals import WindowCount
 from services.api.limits.due import Due, DueListener
+from services.api.limits.lineage_counts import acknowledge, count_of
 from services.api.limits.scan import Scan
-from services.api.limits.slot import HIGH, LOW, text_of
+from services.api.limits.slot import HIGH, LINEAGE, LOW, text_of
 from services.api.limits.window_tables import WindowTables
 from services.api.metrics import Metrics
 
@@ -130,11 +131,11 @@ class CounterPublisher:
 
     async def _send(self, due: Due) -> None:
         table = self._tables.existing(due.number)
-        slot = table.at(due.place) if table is not None else None
+        slot = table.at(LINEAGE, due.place) if table is not None else None
         if table is None or slot is None:
             self._queued.discard(due)
             return
-        count, last_used = table.count(slot)
+        count, last_used = count_of(table, slot)
         lineage_id = text_of((slot.numbers[HIGH], slot.numbers[LOW]))
         counter = WindowCount(
             node_id=self._node_id,
@@ -146,7 +147,7 @@ class CounterPublisher:
         )
         await self._log.append(self._topic, lineage_id.encode(), encode(counter))
         self._queued.discard(due)
-        if table.acknowledge(slot, count):
+        if acknowledge(table, slot, count):
             self._enqueue(due)
         self._metrics.window_count_sent()
         if self._is_failing:

@@ -6,6 +6,7 @@ from fcntl import LOCK_EX, LOCK_UN, lockf
 from typing import Protocol
 
 from services.api.limits.due import DueSignal
+from services.api.limits.lineage_counts import keep_key_time
 from services.api.limits.slot import (
     DUE,
     KEY_HIGH,
@@ -26,7 +27,7 @@ from services.api.limits.slot import (
 from services.api.limits.window_table import WindowTable
 from services.api.limits.window_tables import WindowTables
 
-#: Where so many keys are counted is remembered, and as many that were used before: about 16 MB.
+#: Where so many keys are counted is remembered, and as many that were used before: about 22 MB.
 REMEMBERED = 16_384
 
 
@@ -111,7 +112,7 @@ class RateLimits:
         numbers = slot.numbers
         if numbers[KEY_LOW] != mark[1] or numbers[KEY_HIGH] != mark[0]:
             assert self._table is not None
-            self._table.keep_key(slot)
+            keep_key_time(self._table, slot)
             numbers[USED_MS] = 0  # the id is not to be believed while it is half written
             numbers[KEY_HIGH], numbers[KEY_LOW] = mark
         numbers[USED_MS] = int(now_seconds * 1000)

@@ -8,35 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from time import monotonic
 
 from services.api.limits.errors import NoRoomForCounts
 from services.api.limits.locks import Locks
 from services.api.limits.segment import HAS_UNTOLD, LINEAGES, SEGMENTS, Segment, segment_of
-from services.api.limits.slot import (
-    DUE,
-    HIGH,
-    KEY,
-    KEY_HIGH,
-    KEY_LOW,
-    KEY_NEXT,
-    KEY_USED_MS,
-    KEYS,
-    KIND,
-    LINEAGE,
-    LOW,
-    OTHERS,
-    OWN,
-    PUBLISHED,
-    REPORTED,
-    UNPUBLISHED,
-    USED_MS,
-    WRITTEN,
-    Mark,
-    Slot,
-    text_of,
-)
+from services.api.limits.slot import DUE, KIND, LINEAGE, UNPUBLISHED, Mark, Slot
 
 logger = logging.getLogger(__name__)
 #: A table that could not grow tries again after so long, or once it is full.
@@ -94,9 +73,17 @@ class WindowTable:
                 self._segments[0].head[LINEAGES] += 1
             return segment.add(kind, mark)
 
-    def at(self, place: int) -> Slot | None:
-        """The lineage's slot at that place; None where there is none."""
-        return self._at(LINEAGE, place)
+    def at(self, kind: int, place: int) -> Slot | None:
+        """The slot of that kind at that place; None where there is none."""
+        self._open_new()
+        if segment_of(place) >= len(self._segments):
+            return None
+        slot = self._segments[segment_of(place)].at(place)
+        return slot if slot is not None and slot.numbers[KIND] == kind else None
+
+    def locked(self, slot: Slot) -> AbstractContextManager[None]:
+        """Nobody else changes the slot's counts meanwhile."""
+        return self._locks.stripe(slot.stripe)
 
     def due(self) -> Iterator[int]:
         """The places of lineages whose count is due for publishing."""
@@ -116,74 +103,6 @@ class WindowTable:
         has_untold = head[HAS_UNTOLD] == 1
         head[HAS_UNTOLD] = 0
         return has_untold
-
-    def keep_key(self, slot: Slot) -> None:
-        """Keep when the lineage's last key was admitted: another is about to be the last one.
-
-        For whoever holds the lock of the slot's stripe. Killed in here, it may lose this one time, no count.
-        """
-        numbers = slot.numbers
-        if not numbers[USED_MS]:
-            return
-        key = self.find_or_add(KEY, (numbers[KEY_HIGH], numbers[KEY_LOW]))
-        is_new = not key.numbers[KEY_USED_MS]
-        key.numbers[KEY_USED_MS] = numbers[USED_MS]
-        if is_new:
-            key.numbers[KEY_NEXT] = numbers[KEYS]
-            numbers[KEYS] = key.place
-
-    def count(self, slot: Slot) -> tuple[int, dict[str, int]]:
-        """What this node has admitted of the lineage, and when each of its keys was last (ms since 1970)."""
-        numbers, last_used = slot.numbers, {}
-        with self._locks.stripe(slot.stripe):
-            place = numbers[KEYS]
-            # After a power failure a place may hold something else, or lead back: then the list ends there.
-            while (key := self._at(KEY, place)) is not None:
-                key_id = text_of((key.numbers[HIGH], key.numbers[LOW]))
-                if key_id in last_used:
-                    break
-                last_used[key_id] = key.numbers[KEY_USED_MS]
-                place = key.numbers[KEY_NEXT]
-            if numbers[USED_MS]:
-                last_used[text_of((numbers[KEY_HIGH], numbers[KEY_LOW]))] = numbers[USED_MS]
-            return numbers[OWN], last_used
-
-    def acknowledge(self, slot: Slot, count: int) -> bool:
-        """The log has so much of the lineage's count. True: more is due already."""
-        numbers = slot.numbers
-        with self._locks.stripe(slot.stripe):
-            numbers[PUBLISHED] = max(numbers[PUBLISHED], count)
-            if slot.is_worth_publishing():
-                slot.state[0] = DUE
-                return True
-            slot.state[0] = UNPUBLISHED if numbers[OWN] > numbers[PUBLISHED] else WRITTEN
-            return False
-
-    def raise_own(self, slot: Slot, count: int) -> None:
-        """The log has so much from this very node: what the table lost counts again."""
-        numbers = slot.numbers
-        if numbers[PUBLISHED] >= count:
-            return
-        with self._locks.stripe(slot.stripe):
-            numbers[OWN] = max(numbers[OWN], count)
-            numbers[PUBLISHED] = max(numbers[PUBLISHED], count)
-
-    def raise_others(self, slot: Slot, others: int, reported: int) -> None:
-        """So much was counted elsewhere; less than was known before says nothing new."""
-        numbers = slot.numbers
-        with self._locks.stripe(slot.stripe):
-            numbers[OTHERS] = max(numbers[OTHERS], others)
-            numbers[REPORTED] = max(numbers[REPORTED], reported)
-            if slot.state[0] != DUE and slot.is_worth_publishing():
-                slot.state[0] = DUE
-                self.tell_by_scan()
-
-    def _at(self, kind: int, place: int) -> Slot | None:
-        self._open_new()
-        if segment_of(place) >= len(self._segments):
-            return None
-        slot = self._segments[segment_of(place)].at(place)
-        return slot if slot is not None and slot.numbers[KIND] == kind else None
 
     def _in_states(self, *states: int) -> Iterator[int]:
         self._open_new()

@@ -11,6 +11,7 @@ from typing import Any
 
 from events.totals import HOUR_SECONDS, WindowCount
 from services.api.limits.due import DueSignal
+from services.api.limits.lineage_counts import acknowledge
 from services.api.limits.peer_counts import PeerCounts
 from services.api.limits.rate_limits import RateLimits
 from services.api.limits.slot import LINEAGE, OWN, Slot, mark_of
@@ -82,14 +83,14 @@ class NodeProcess:
         """The log has taken what was due."""
         for place in list(self.table.due()):
             slot = self._at(place)
-            self.table.acknowledge(slot, slot.numbers[OWN])
+            acknowledge(self.table, slot, slot.numbers[OWN])
 
     def close(self) -> None:
         self.signal.close()
         self.tables.close()
 
     def _at(self, place: int) -> Slot:
-        slot = self.table.at(place)
+        slot = self.table.at(LINEAGE, place)
         assert slot is not None
         return slot
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from events.totals import HOUR_SECONDS, WindowCount
 from services.api.limits.due import DueSignal
+from services.api.limits.lineage_counts import acknowledge, count_of
 from services.api.limits.rate_limits import RateLimits
 from services.api.limits.window_tables import WindowTables
 from tests.builders import fresh_id
@@ -230,9 +231,9 @@ class TestBecomingDue:
         node.admits(a_key(100), 49)
         assert node.due() == [50]
 
-        assert node.table.acknowledge(slot, 1)
+        assert acknowledge(node.table, slot, 1)
         assert node.due() == [50]
-        assert not node.table.acknowledge(slot, 50)
+        assert not acknowledge(node.table, slot, 50)
         assert node.unpublished() == []
 
     def test_what_others_take_brings_the_end_nearer(self, node: NodeProcess) -> None:
@@ -258,10 +259,10 @@ class TestBecomingDue:
     def test_what_was_published_late_does_not_hide_what_came_since(self, node: NodeProcess) -> None:
         node.admits(a_key(100_000), 3)
 
-        node.table.acknowledge(node.slot(), 1)
+        acknowledge(node.table, node.slot(), 1)
 
         assert node.unpublished() == [3]
-        node.table.acknowledge(node.slot(), 3)
+        acknowledge(node.table, node.slot(), 3)
         assert node.unpublished() == []
 
     def test_nobody_who_could_listen_makes_the_follower_look_by_itself(self, node: NodeProcess) -> None:
@@ -277,7 +278,7 @@ class TestLastUsed:
         for second, number in enumerate((0, 1, 0, 2, 0)):
             node.admits(keys[number], at=BEGIN + second + 0.5)
 
-        count, last_used = node.table.count(node.slot())
+        count, last_used = count_of(node.table, node.slot())
 
         assert count == 5
         seconds = {key_id: ms / 1000 - BEGIN for key_id, ms in last_used.items()}
@@ -290,7 +291,7 @@ class TestLastUsed:
         for number, key in enumerate((first, second, first, second)):
             node.admits(key, at=BEGIN + number)
 
-        count, last_used = node.table.count(node.slot())
+        count, last_used = count_of(node.table, node.slot())
 
         assert (count, set(last_used)) == (4, {first.key_id, second.key_id})
         assert node.left(first) == 6
