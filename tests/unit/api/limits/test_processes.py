@@ -10,21 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from events.totals import HOUR_SECONDS
 from services.api.limits.slot import LINEAGE, OWN, mark_of
 from services.api.limits.window_tables import WindowTables
 from tests.builders import fresh_id
+from tests.unit.api.limits.node import NodeProcess, a_key
 from tests.unit.api.limits.worker_process import BEGIN, numbered
 
 ROOT = Path(__file__).parents[4]
-SCRIPT = "tests.unit.api.limits.worker_process"
 
 
 class WorkerProcess:
-    """One process of the node in that folder."""
+    """One process of the node in that folder; a worker, unless it is another script."""
 
-    def __init__(self, folder: Path, first_slots: int = 64) -> None:
+    def __init__(self, folder: Path, argument: object = 64, script: str = "worker_process") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", SCRIPT, str(folder), str(first_slots)],
+            [sys.executable, "-m", f"tests.unit.api.limits.{script}", str(folder), str(argument)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -148,6 +149,32 @@ def test_killing_workers_and_restarting_all_refunds_nothing(start: Start, tmp_pa
     (restarted,) = start(1)
     restarted.tell("admit", lineage_id, limit, 100)
     assert restarted.says() == "0"
+
+
+def test_processes_that_begin_an_hour_at_once_share_it_exactly(start: Start) -> None:
+    lineage_id, workers = fresh_id(), start(4)
+    for _ in range(3):
+        for worker in workers:
+            worker.tell("admit", lineage_id, 1000, 1000)
+        assert sum(int(worker.says()) for worker in workers) == 1000
+        for worker in workers:
+            worker.tell("later", HOUR_SECONDS)
+
+
+def test_a_killed_follower_is_followed_by_one_that_goes_on(tmp_path: Path) -> None:
+    """What was not published is published, and what others have counted counts once."""
+    lineage_id, worker = fresh_id(), NodeProcess(tmp_path, first_slots=1 << 14)
+    key = a_key(100_000, lineage_id)
+
+    assert worker.admits(key) == [True]
+    for count in (1, 6, 11):
+        follower = WorkerProcess(tmp_path, lineage_id, "follower_process")
+        assert follower.says() == f"{lineage_id} {count}"
+        follower.kill()
+        worker.admits(key, 5)
+
+    assert worker.left(key) == 100_000 - 16 - 10
+    worker.close()
 
 
 def test_only_lineages_of_one_stripe_wait_for_each_other(start: Start) -> None:

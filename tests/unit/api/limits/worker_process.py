@@ -1,6 +1,7 @@
 """A worker in a process of its own, that does what is written to its standard input, a line each.
 
 admit LINEAGE_ID LIMIT TIMES    ask so often, and say how often it passed
+later SECONDS                   so much time has gone by
 each FIRST LAST LIMIT           ask once for each of these lineages
 flood LINEAGE_ID LIMIT          say `passed` for every request that passes, until one does not
 hold LINEAGE_ID                 take the lock of its stripe, say so, and keep it
@@ -37,20 +38,23 @@ def numbered(number: int) -> str:
 def main(folder: Path, first_slots: int) -> None:
     tables = WindowTables(folder, first_slots=first_slots)
     limits = RateLimits(tables, DueSignal(folder))
+    now = BEGIN
     say("ready")
     for line in sys.stdin:
         command, *words = line.split()
         if command == "admit":
             key = Key(words[0], int(words[1]))
-            say(sum(limits.admit(key, BEGIN) for _ in range(int(words[2]))))
+            say(sum(limits.admit(key, now) for _ in range(int(words[2]))))
         elif command == "each":
             first, last, limit = map(int, words)
-            say(sum(limits.admit(Key(numbered(one), limit), BEGIN) for one in range(first, last)))
+            say(sum(limits.admit(Key(numbered(one), limit), now) for one in range(first, last)))
         elif command == "flood":
             key = Key(words[0], int(words[1]))
-            while limits.admit(key, BEGIN):
+            while limits.admit(key, now):
                 say("passed")
             say("refused")
+        elif command == "later":
+            now += float(words[0])
         elif command == "hold":
             with tables.locks.stripe(mark_of(words[0])[1] % STRIPES):
                 say("held")
