@@ -46,6 +46,8 @@ class _Single(IntEnum):
     UNVERIFIABLE = auto()
     WINDOWS = auto()
     WINDOWS_DUE = auto()
+    RATE_TABLE_SLOTS = auto()
+    RATE_TABLE_USED = auto()
     EVENTS_APPLIED = auto()
     EVENTS_IGNORED = auto()
     RECORDS_UNREADABLE = auto()
@@ -155,6 +157,10 @@ class Metrics:
     def windows(self, known: int, due: int) -> None:
         self._numbers[_Single.WINDOWS] = known
         self._numbers[_Single.WINDOWS_DUE] = due
+
+    def rate_table(self, slots: int, used: int) -> None:
+        self._numbers[_Single.RATE_TABLE_SLOTS] = slots
+        self._numbers[_Single.RATE_TABLE_USED] = used
 
     def window_count_sent(self) -> None:
         self._numbers[_Single.WINDOW_COUNTS_SENT] += 1
@@ -296,6 +302,12 @@ class NodeCollector(Collector):
             ),
             (_Single.WINDOWS, "rate_windows", "Lineages with a rate window in this hour."),
             (_Single.WINDOWS_DUE, "rate_windows_due", "Rate windows whose count waits to be sent."),
+            (
+                _Single.RATE_TABLE_SLOTS,
+                "rate_table_slots",
+                "Slots of this hour's rate table; it grows when half are used.",
+            ),
+            (_Single.RATE_TABLE_USED, "rate_table_used", "Slots of this hour's rate table that are used."),
         ):
             largest = max((seat.counters[place] for seat in living), default=0)
             yield GaugeMetricFamily(f"hokusai_api_{name}", meaning, value=largest)
