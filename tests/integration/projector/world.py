@@ -177,11 +177,17 @@ class World:
             settled, f"{records} uses in Postgres and their sums in {self.topics.hourly_usage.name}"
         )
 
+        problems: list[str] = []
+
         async def agrees() -> bool:
             # Two publishers may send a row twice: what the second one sends may come after the look above.
-            return (await self.verified()).problems == []
+            problems[:] = (await self.verified()).problems
+            return not problems
 
-        await eventually(agrees, "Postgres to agree with the log")
+        try:
+            await eventually(agrees, "Postgres to agree with the log")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {problems}") from None
 
     async def hourly_totals(self) -> dict[bytes, list[HourlyTotals]]:
         """What usage.hourly says, by record key, oldest first."""
