@@ -18,6 +18,8 @@ FROM python:3.11-slim
 # The files of the image can't be written; Python would try to note what it has compiled.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
 COPY --from=build /venv /venv
+# What a node of the api keeps between runs: a volume that is mounted here gets this owner.
+RUN mkdir -m 700 /var/lib/hokusai && chown 10001:10001 /var/lib/hokusai
 
 # By number, so that an orchestrator can see that it is not root.
 USER 10001:10001

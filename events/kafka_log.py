@@ -37,17 +37,25 @@ _REPAIR = "see docs/operations.md for what can be done"
 class KafkaEventLog:
     """`BulkLog` over an idempotent producer; open it with `async with`, which raises `LogUnavailable`.
 
+    With `is_patient` opening waits for nothing and raises nothing: it connects when a record is appended.
+
     A call that is cancelled, or out of time, leaves a record that was handed over on its way. While
     Kafka is away about 16 kB of records a partition are handed over; later calls wait for room, and
     leave nothing behind when they end.
     """
 
     def __init__(
-        self, settings: KafkaSettings, client_id: str = "hokusai-auth", timeout_seconds: float = 30.0
+        self,
+        settings: KafkaSettings,
+        client_id: str = "hokusai-auth",
+        timeout_seconds: float = 30.0,
+        *,
+        is_patient: bool = False,
     ) -> None:
         self._settings = settings
         self._client_id = client_id
         self._timeout_seconds = timeout_seconds
+        self._is_patient = is_patient
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
@@ -92,7 +100,8 @@ class KafkaEventLog:
 
     async def __aenter__(self) -> Self:
         self._is_open = True
-        await self._running_producer()
+        if not self._is_patient:
+            await self._running_producer()
         return self
 
     async def __aexit__(

@@ -17,6 +17,7 @@ MIN_BCRYPT_COST, MAX_BCRYPT_COST = 4, 14
 #: A hash that `bcrypt` checks without an error, at a cost from 4 to 14. The 22 characters of the salt hold 16
 #: bytes, so that the last one has four spellings; `bcrypt` refuses every other one.
 _BCRYPT_HASH = r"^\$2[aby]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}$"
+_IS_BCRYPT_HASH = re.compile(_BCRYPT_HASH).fullmatch
 
 BcryptHash = Annotated[str, StringConstraints(pattern=_BCRYPT_HASH)]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -140,4 +141,4 @@ KEY_EVENTS: tuple[type[LineageEvent], ...] = get_args(KeyEvent)
 
 def is_bcrypt_hash(text: str) -> bool:
     """Whether an event may carry this hash: `bcrypt` can check it, in a second at most."""
-    return re.fullmatch(_BCRYPT_HASH, text) is not None
+    return _IS_BCRYPT_HASH(text) is not None

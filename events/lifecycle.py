@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from events.codec import decode
 from events.errors import UnreadableRecord
-from events.keys import KeyEvent
+from events.keys import KeyEvent, KeyRotated
 from events.lineage import Applied, Ignored, Lineage, Outcome, Parked, apply, park
 from events.log import Record, oversized
 
@@ -56,16 +56,23 @@ def read_event(record: Record) -> KeyEvent:
     return event
 
 
+def named_keys(event: KeyEvent) -> tuple[str, ...]:
+    """The keys that the event says something about: beside the current one, all that its fold asks for."""
+    if isinstance(event, KeyRotated):
+        return event.data.key_id, event.data.new_key.key_id
+    return (event.data.key_id,)
+
+
 def fold(record: Record, lineage_of: Callable[[str], Lineage | None]) -> Folded:
     """Fold one record, given what is known of each lineage so far."""
     try:
         event = read_event(record)
     except UnreadableRecord as error:
-        return Folded(None, _unreadable(record.key, str(error), lineage_of))
+        return Folded(None, fold_unreadable(record.key, str(error), lineage_of))
     return Folded(event, apply(lineage_of(event.partitionkey), event))
 
 
-def _unreadable(
+def fold_unreadable(
     key: bytes | None, why: str, lineage_of: Callable[[str], Lineage | None]
 ) -> Outcome | Unreadable:
     """An unreadable record under the key of a known lineage may be its revocation: close the lineage."""

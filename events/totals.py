@@ -102,9 +102,9 @@ class HourlyUsage(CloudEvent):
 class WindowCount(Fact):
     """A record of `ratelimit.counters`: all that one node has counted for a lineage in one clock hour.
 
-    A node is one start of a worker (`validations`: requests it admitted), or a key whose use was reported
-    (`reports`). Counts are absolute and only grow: the highest of each node is right. No CloudEvent, because
-    nodes send many of them and nobody keeps them.
+    A node is an api with all its workers (`validations`: requests it admitted), or a key whose use was
+    reported (`reports`). Counts are absolute and only grow: the highest of each node is right. No CloudEvent,
+    because nodes send many of them and nobody keeps them.
     """
 
     type: Literal["hokusai.auth.WindowCount.v1"] = "hokusai.auth.WindowCount.v1"

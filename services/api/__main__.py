@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import logging
@@ -10,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,11 @@ from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from events.errors import LogUnavailable, SettingsError, WrongLog
-from events.kafka_log import KafkaLogReader
+from events.errors import SettingsError
 from events.keeper.operations import bind, serve
-from events.log_identity import check_log
 from events.process_logs import configure_logging
-from events.waiting import wait_for
 from services.api.app import create_app
-from services.api.health import confirm_log
+from services.api.follower_process import FollowerProcess
 from services.api.http.connections import (
     DEFAULT_LIMITS,
     ConnectionLimits,
@@ -36,7 +32,7 @@ from services.api.http.connections import (
 )
 from services.api.http.fresh_connection import FreshConnection
 from services.api.http.tls import ServerTls
-from services.api.read_models import PostgresReadModels
+from services.api.node_folder import opened_node_folder
 from services.api.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
@@ -62,16 +58,45 @@ def main(host: str, port: int, workers: int, environment: Mapping[str, str]) -> 
         for warning in settings.misspelled(environment):
             logger.warning("%s", warning)
         operations = _bind_operations(settings)
-        asyncio.run(_refuse_another_log(settings))
+        limits = _connection_limits(settings)
+        with opened_node_folder(settings.node_folder) as folder:
+            return _run_node(settings, limits, folder, host, port, workers, operations)
     except SettingsError as error:
         return _refuse("bad settings: " + "; ".join(error.problems))
-    except WrongLog as error:
-        return _refuse(str(error))
     except KeyboardInterrupt:
         return 0
-    limits = _connection_limits(settings)
-    with tempfile.TemporaryDirectory(prefix="hokusai-node-") as folder:
-        return _serve(settings, limits, Path(folder), host, port, workers, operations)
+
+
+def _run_node(
+    settings: ApiSettings,
+    limits: ConnectionLimits,
+    folder: Path,
+    host: str,
+    port: int,
+    workers: int,
+    operations: socket.socket | None,
+) -> int:
+    """The follower first; once it has a store to answer from, the workers. It outlives them."""
+
+    def end_the_workers() -> None:
+        if workers_run.is_set():
+            signal.raise_signal(signal.SIGTERM)
+
+    workers_run = threading.Event()
+    follower = FollowerProcess(settings, folder, end_the_workers)
+    try:
+        if not follower.wait_ready():
+            return REFUSED
+        workers_run.set()
+        ended = _serve(settings, limits, folder, host, port, workers, operations)
+    except SystemExit:
+        # The signal came before the workers' supervisor listened to it.
+        if not follower.is_refused:
+            raise
+        ended = FAILED
+    finally:
+        follower.stop()
+    return FAILED if follower.is_refused and not ended else ended
 
 
 def server_options(limits: ConnectionLimits = DEFAULT_LIMITS) -> dict[str, Any]:
@@ -188,21 +213,6 @@ def _bind_operations(settings: ApiSettings) -> socket.socket | None:
     if settings.operations_port is None:
         return None
     return bind("OPERATIONS_PORT", settings.operations_host, settings.operations_port)
-
-
-async def _refuse_another_log(settings: ApiSettings) -> None:
-    """Raise `WrongLog` before any worker is started; wait for Kafka, but not for Postgres."""
-    read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
-    reader = KafkaLogReader(settings, settings.lifecycle)
-    await read_models.open()
-    try:
-        await wait_for(
-            f"Kafka at {settings.bootstrap_servers}",
-            lambda: confirm_log(read_models, functools.partial(check_log, settings, settings), reader),
-            (LogUnavailable,),
-        )
-    finally:
-        await read_models.close()
 
 
 def _refuse(why: str) -> int:

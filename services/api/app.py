@@ -17,18 +17,16 @@ from uuid import uuid4
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from events.clock import Clock
-from events.errors import LogUnavailable, WrongLog
+from events.clock import Clock, boottime
 from events.keeper.operations import operations as operations_app
 from events.remembered import Remembered
-from events.together import run_together
-from events.waiting import wait_for
-from services.api import node_windows, openapi
+from services.api import openapi
 from services.api.commands import KeyCommands
-from services.api.directory import KeyDirectory
-from services.api.errors import ReadModelUnavailable
+from services.api.directory.follower_requests import FollowerRequests
+from services.api.directory.freshness import Freshness
+from services.api.directory.key_directory import KeyDirectory
+from services.api.directory.key_store import KeyStore
 from services.api.exhaustion import is_exhaustion
-from services.api.follower import Follower
 from services.api.freed_memory import give_memory_back
 from services.api.health import Health
 from services.api.http import error_handlers
@@ -38,13 +36,15 @@ from services.api.http.middleware import HttpMiddleware
 from services.api.http.request_ids import RequestIds
 from services.api.http.tls import ServerTls
 from services.api.http.tracing import Traces, find_traces
+from services.api.key_existence import KeyExistence
+from services.api.limits.due import DueSignal
+from services.api.limits.rate_limits import RateLimits
+from services.api.limits.window_tables import WindowTables
 from services.api.metrics import COUNTERS, Metrics, exposition
-from services.api.newcomers import Newcomers
 from services.api.node import Node
 from services.api.node_clock import node_offset
-from services.api.node_windows import NodeWindows
-from services.api.ports import Ports, ReadModels, kafka_and_postgres
-from services.api.rate_windows import RateWindows, Window
+from services.api.node_folder import limits_folder, run_folder
+from services.api.ports import Ports, worker_ports
 from services.api.routes import keys, operations, usage
 from services.api.routes.docs import add_docs
 from services.api.routes.operations import OperationsInFront
@@ -55,10 +55,7 @@ from services.api.usage_commands import UsageCommands
 from services.api.validation.bcrypt_fallback import BcryptFallback
 from services.api.validation.hashing import Hasher
 from services.api.validation.key_material import Fingerprints
-from services.api.validation.known_peppers import KnownPeppers
 from services.api.validator import KeyValidator
-from services.api.window_follower import WindowFollower
-from services.api.window_publisher import WindowPublisher
 
 logger = logging.getLogger(__name__)
 
@@ -78,84 +75,82 @@ def create_app(
     serve_operations: Serve | None = None,
     tls: ServerTls | None = None,
 ) -> ASGIApp:
-    """The application of one worker. The workers of one node, and they alone, share `node_folder`.
+    """The application of one worker. The processes of one node, and they alone, share `node_folder`.
 
-    `serve_operations` is given where operations have a port of their own, `tls` where the server has one.
+    The node's follower must have made the store ready. `serve_operations` is given where operations have a
+    port of their own, `tls` where the server has one.
     """
-    clock = Clock(offset=node_offset(node_folder))
-    ports, traces = kafka_and_postgres(settings), find_traces(settings)
-    return assemble(settings, node_folder, ports, clock, serve_operations, tls, traces)
+    return assemble(
+        settings,
+        node_folder,
+        KeyStore(node_folder, readonly=True),
+        worker_ports(settings),
+        Clock(offset=node_offset(run_folder(node_folder))),
+        serve_operations=serve_operations,
+        tls=tls,
+        traces=find_traces(settings),
+    )
 
 
 def assemble(
     settings: ApiSettings,
     node_folder: Path,
+    store: KeyStore,
     ports: Ports,
     clock: Clock,
+    boottime: Callable[[], float] = boottime,
+    *,
     serve_operations: Serve | None = None,
     tls: ServerTls | None = None,
     traces: Traces | None = None,
 ) -> ASGIApp:
-    """The same over any ports: every part of a worker, and how it lives."""
+    """The same over any store and ports: every part of a worker, and how it lives."""
     topic = settings.lifecycle
     metrics = Metrics()
     hasher = Hasher(settings.bcrypt_rounds)
     fingerprints = Fingerprints(settings.key_peppers)
-    directory = KeyDirectory(fingerprints.known_ids)
-    node = Node(node_folder, topic.partitions, COUNTERS, node_windows.NUMBERS)
-    follower = Follower(ports.reader, directory, node, metrics, clock)
-    health = Health(
-        follower, ports.read_models, ports.check_log, ports.reader, settings.max_staleness_seconds
-    )
+    directory = KeyDirectory(store)
+    node = Node(run_folder(node_folder), COUNTERS)
+    freshness = Freshness(node_folder, boottime)
+    health = Health(freshness, ports.read_models, settings.max_staleness_seconds)
+    follower = FollowerRequests(node_folder)
     source = f"hokusai-auth/api/{uuid4()}"
-    peppers = KnownPeppers(fingerprints.known_ids, ports.peppers, ports.log, settings.peppers.name, source)
-    newcomers = Newcomers(ports.reader, follower, directory)
     log = ports.log if traces is None else traces.of_appends(ports.log)
-    commands = KeyCommands(
-        log,
-        topic.name,
-        follower,
-        directory,
-        node,
-        hasher,
-        fingerprints,
-        clock,
-        metrics,
-        source,
-    )
-    due: asyncio.Queue[Window] = asyncio.Queue()
-    node_id = uuid4().hex
-    neighbours = NodeWindows(node, node_id)
-    windows = RateWindows(node_id, due.put_nowait, neighbours)
-    counters = settings.rate_counters.name
-    counted_here = WindowPublisher(windows, due, ports.log, counters, clock, metrics, neighbours)
-    counted_elsewhere = WindowFollower(ports.counters, windows, ports.windows, clock, metrics)
+    commands = KeyCommands(log, topic.name, directory, hasher, fingerprints, clock, metrics, source)
+    tables, due = WindowTables(limits_folder(node_folder)), DueSignal(limits_folder(node_folder))
+    limits = RateLimits(tables, due)
 
     async def metrics_text() -> bytes:
-        return exposition(node, clock)
+        return exposition(node, freshness, clock)
 
     state = State(
         BearerTokens(settings.admin_tokens),
         clock,
         commands,
-        follower,
         health,
         Remembered(health.checks),
         metrics,
         Remembered(metrics_text),
-        node,
         ports.read_models,
         None if settings.usage_tokens is None else BearerTokens(settings.usage_tokens),
         directory,
-        UsageCommands(log, settings.usage.name, newcomers, ports.usage_read_models, clock, source),
+        UsageCommands(
+            log,
+            settings.usage.name,
+            KeyExistence(directory, follower),
+            ports.usage_read_models,
+            clock,
+            source,
+        ),
         ports.usage_read_models,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
-        kafka = f"Kafka at {settings.bootstrap_servers}"
         async with AsyncExitStack() as opened:
             opened.callback(hasher.close)
+            opened.callback(tables.close)
+            opened.callback(due.close)
             if traces is not None:
                 opened.push_async_callback(traces.close)
             _run(opened, _outlive_no_parent)
@@ -165,22 +160,9 @@ def assemble(
                 _run(opened, tls.watch)
             with _ending_at_once():
                 await opened.enter_async_context(ports.opened())
-                await wait_for(kafka, health.confirm, (LogUnavailable,))
-                await wait_for(kafka, peppers.start, (LogUnavailable,))
-                positions = await _load(directory, ports.read_models)
-                await wait_for(kafka, lambda: follower.start(positions), (LogUnavailable,))
-                opened.callback(node.leave)
-                neighbours.sit()
-                know_the_hour = wait_for(kafka, counted_elsewhere.start, (LogUnavailable, WrongLog))
-                # Whoever writes waits for this worker from now on.
-                await run_together(follower.run(), know_the_hour)
-            logger.info("following %s; %d keys known", topic.name, len(directory))
+            metrics.sit(node.enter())
+            opened.callback(node.leave)
             _run(opened, give_memory_back)
-            _run(opened, follower.run)
-            _run(opened, health.watch)
-            _run(opened, counted_elsewhere.run)
-            opened.push_async_callback(counted_here.flush)
-            _run(opened, counted_here.run)
             metrics.answering()
             yield {"hokusai": state}
 
@@ -206,8 +188,8 @@ def assemble(
     error_handlers.register(api)
     api.openapi = functools.cache(lambda: openapi.describe(api))  # type: ignore[method-assign]
 
-    bcrypt_fallback = BcryptFallback(directory, fingerprints, peppers, hasher, clock, metrics)
-    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, windows)
+    bcrypt_fallback = BcryptFallback(directory, fingerprints, follower, hasher, clock, metrics)
+    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, limits)
 
     def is_healthy() -> bool:
         return metrics.is_answering and not health.is_stale
@@ -219,7 +201,7 @@ def assemble(
     route = ValidationRoute(
         middleware,
         validator,
-        windows,
+        limits,
         clock.seconds,
         lambda: health.is_stale,
         metrics,
@@ -227,16 +209,6 @@ def assemble(
         request_ids,
     )
     return route if traces is None else traces.of_requests(route)
-
-
-async def _load(directory: KeyDirectory, read_models: ReadModels) -> Mapping[int, int]:
-    """Fill the directory from Postgres; where that is away, from nothing: the log has it all."""
-    try:
-        return await read_models.fill(directory)
-    except ReadModelUnavailable as error:
-        logger.warning("no snapshot (%s): replaying the whole log", error)
-        directory.clear()
-        return {}
 
 
 @contextmanager

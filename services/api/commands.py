@@ -15,15 +15,14 @@ from events.clock import Clock
 from events.codec import encode
 from events.errors import LogUnavailable
 from events.keys import IssuedKey, KeyCreated, KeyEvent, KeyRevoked, KeyRotated, Revocation, Rotation
-from events.lifecycle import Folded
-from events.lineage import Applied, Key, KeySettings, Lineage
+from events.lifecycle import named_keys
+from events.lineage import Key, KeySettings, Lineage
 from events.log import EventLog, Position
 from events.shown_keys import display_prefix
-from services.api.directory import KeyDirectory
+from services.api.directory.key_directory import KeyDirectory
+from services.api.directory.store_progress import StoreProgress
 from services.api.errors import CallerGone, KeyNotFound, OutcomeUnknown, WriteConflict
-from services.api.follower import Follower
 from services.api.metrics import Metrics
-from services.api.node import Node
 from services.api.validation.hashing import Hasher
 from services.api.validation.key_material import Fingerprints, generate_key
 
@@ -38,8 +37,11 @@ WRITE_SECONDS = 4.8
 #: The same after hashing, which has a limit of its own: today's callers wait ten seconds for a new key.
 ANSWER_SECONDS = 9.5
 
-#: A write on its way: where its record stands, and what the log makes of it.
-Append = asyncio.Task[tuple[Position, Folded]]
+#: Of a change whose place in the lineage others take.
+ATTEMPTS = 3
+
+#: A write on its way: where its record stands once it is in the store.
+Append = asyncio.Task[Position]
 
 
 async def _never() -> None:
@@ -67,6 +69,10 @@ class Issue:
         return f"Issue(key_id={self.key.key_id!r})"
 
 
+class _RaceLost(Exception):
+    """Another event has taken the place of this one in its lineage."""
+
+
 class KeyCommands:
     """The three changes of a key's life. The log decides races; no database is involved."""
 
@@ -74,9 +80,7 @@ class KeyCommands:
         self,
         log: EventLog,
         topic: str,
-        follower: Follower,
         directory: KeyDirectory,
-        node: Node,
         hasher: Hasher,
         fingerprints: Fingerprints,
         clock: Clock,
@@ -85,14 +89,13 @@ class KeyCommands:
     ) -> None:
         self._log = log
         self._topic = topic
-        self._follower = follower
         self._directory = directory
-        self._node = node
         self._hasher = hasher
         self._fingerprints = fingerprints
         self._clock = clock
         self._metrics = metrics
         self._source = source
+        self._progress = StoreProgress(directory.positions)
         self._unconfirmed: dict[str, Append] = {}
 
     async def create(self, settings: KeySettings, user: Requester) -> Issue:
@@ -110,8 +113,11 @@ class KeyCommands:
             correlationid=user.correlation_id,
             data=issued,
         )
-        lineage = await self._write(event, key_id, deadline)
-        return Issue(secret, lineage.current)
+
+        async def attempt() -> Key:
+            return await self._issued_by(event, issued, deadline)
+
+        return Issue(secret, await self._again_after_losing(attempt))
 
     async def rotate(self, key_id: str, grace: timedelta, user: Requester) -> Issue:
         """Replace the current key of a lineage; the old secret lives on for `grace`, at most to its expiry.
@@ -122,24 +128,24 @@ class KeyCommands:
         deadline = time.monotonic() + ANSWER_SECONDS
         old, lineage = self._rotatable(key_id)
         secret, issued = await self._issue(str(uuid4()), lineage.lineage_id, old.settings, user)
-        # Hashing took a while: what may have happened meanwhile decides, and gives the sequence.
-        old, lineage = self._rotatable(key_id)
-        now = self._clock.now()
-        event = KeyRotated(
-            source=self._source,
-            subject=key_id,
-            partitionkey=lineage.lineage_id,
-            sequence=lineage.sequence + 1,
-            time=now,
-            actor=user.actor,
-            correlationid=user.correlation_id,
-            data=Rotation(key_id=key_id, new_key=issued, valid_until=_end_of_grace(old, now, grace)),
-        )
-        lineage = await self._write(event, issued.key_id, deadline)
-        new = lineage.find(issued.key_id)
-        if new is None:
-            raise WriteConflict(LOST_RACE)
-        return Issue(secret, new)
+
+        async def attempt() -> Issue:
+            # What may have happened meanwhile decides, and gives the sequence.
+            old, lineage = self._rotatable(key_id)
+            now = self._clock.now()
+            event = KeyRotated(
+                source=self._source,
+                subject=key_id,
+                partitionkey=lineage.lineage_id,
+                sequence=lineage.sequence + 1,
+                time=now,
+                actor=user.actor,
+                correlationid=user.correlation_id,
+                data=Rotation(key_id=key_id, new_key=issued, valid_until=_end_of_grace(old, now, grace)),
+            )
+            return Issue(secret, await self._issued_by(event, issued, deadline))
+
+        return await self._again_after_losing(attempt)
 
     async def revoke(self, key_id: str, user: Requester) -> None:
         """End a key; the current key of a lineage takes the others along. A dead key needs no further fact.
@@ -147,27 +153,30 @@ class KeyCommands:
         Raises `KeyNotFound`, `WriteConflict`, `OutcomeUnknown`.
         """
         deadline = time.monotonic() + WRITE_SECONDS
-        key, lineage = self._changeable(key_id)
-        if not key.is_active(self._clock.now()):
-            await self._known_everywhere(key_id, deadline)
-            return
-        event = KeyRevoked(
-            source=self._source,
-            subject=key_id,
-            partitionkey=lineage.lineage_id,
-            sequence=lineage.sequence + 1,
-            time=self._clock.now(),
-            actor=user.actor,
-            correlationid=user.correlation_id,
-            data=Revocation(key_id=key_id, reason="requested"),
-        )
-        try:
-            await self._write(event, key_id, deadline)
-        except WriteConflict:
-            key, _ = self._changeable(key_id)
-            if key.revoked_at is None:
-                raise
-            await self._known_everywhere(key_id, deadline)
+        before, _ = self._changeable(key_id)
+
+        async def attempt() -> None:
+            key, lineage = self._changeable(key_id)
+            if key.superseded_by != before.superseded_by and key.revoked_at is None:
+                # It was rotated meanwhile: who asked for this believed it to be current.
+                raise WriteConflict(LOST_RACE)
+            if not key.is_active(self._clock.now()):
+                return
+            event = KeyRevoked(
+                source=self._source,
+                subject=key_id,
+                partitionkey=lineage.lineage_id,
+                sequence=lineage.sequence + 1,
+                time=self._clock.now(),
+                actor=user.actor,
+                correlationid=user.correlation_id,
+                data=Revocation(key_id=key_id, reason="requested"),
+            )
+            after = (await self._write(event, key_id, deadline)).find(key_id)
+            if after is None or after.revoked_at is None:
+                raise _RaceLost
+
+        await self._again_after_losing(attempt)
 
     async def _issue(
         self, key_id: str, lineage_id: str, settings: KeySettings, user: Requester
@@ -205,30 +214,44 @@ class KeyCommands:
             raise WriteConflict("API key has already been rotated")
         return key, lineage
 
+    async def _issued_by(self, event: KeyEvent, issued: IssuedKey, deadline: float) -> Key:
+        """The key that the event has issued."""
+        lineage = await self._write(event, issued.key_id, deadline)
+        key = lineage.find(issued.key_id)
+        if key is None:
+            raise _RaceLost
+        return key
+
+    async def _again_after_losing(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What comes of the attempt. A race that was lost to what is not in its way is run again.
+
+        Another event of the lineage may change nothing that matters here: a fingerprint, or an older key.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return await attempt()
+            except _RaceLost:
+                continue
+        raise WriteConflict(LOST_RACE)
+
     async def _write(self, event: KeyEvent, key_id: str, deadline: float) -> Lineage:
-        """Append the event and wait until every worker of this node has applied or ignored it."""
+        """Append the event, wait until the node's store includes it, and read what has become of its lineage.
+
+        All workers of the node answer from the store, so none can hold a write up.
+        """
         began = time.monotonic()
         try:
             async with asyncio.timeout(min(WRITE_SECONDS, deadline - began)):
                 append = await self._turn(event)
                 # Shielded: what is on its way to the log arrives, whether or not the caller still waits.
-                position, folded = await asyncio.shield(append)
-                await self._node.applied(position.partition, position.offset)
+                await asyncio.shield(append)
         except (TimeoutError, LogUnavailable):
             raise OutcomeUnknown(key_id) from None
         self._metrics.write(time.monotonic() - began)
-        if not isinstance(folded.outcome, Applied):
+        lineage = self._directory.lineage(event.partitionkey, named_keys(event))
+        if lineage is None or lineage.parked is not None:
             raise WriteConflict(LOST_RACE)
-        return folded.outcome.lineage
-
-    async def _known_everywhere(self, key_id: str, deadline: float) -> None:
-        """Wait until every worker of this node knows what this one knows: the others may be behind it."""
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                for partition, position in self._follower.applied.items():
-                    await self._node.applied(partition, position - 1)
-        except TimeoutError:
-            raise OutcomeUnknown(key_id) from None
+        return lineage
 
     async def _turn(self, event: KeyEvent) -> Append:
         """Start appending once no other write to the lineage is unconfirmed; one at a time."""
@@ -237,18 +260,15 @@ class KeyCommands:
             await asyncio.wait([other])
         lineage = self._directory.lineage(lineage_id)
         if lineage is not None and lineage.sequence >= event.sequence:
-            raise WriteConflict(LOST_RACE)
+            raise _RaceLost
         append = self._unconfirmed[lineage_id] = asyncio.create_task(self._append(event))
         append.add_done_callback(lambda task: self._confirmed(lineage_id, task))
         return append
 
-    async def _append(self, event: KeyEvent) -> tuple[Position, Folded]:
-        applied = self._follower.expect(event.id)
-        try:
-            position = await self._log.append(self._topic, event.partitionkey.encode(), encode(event))
-            return position, await applied
-        finally:
-            self._follower.forget(event.id)
+    async def _append(self, event: KeyEvent) -> Position:
+        position = await self._log.append(self._topic, event.partitionkey.encode(), encode(event))
+        await self._progress.passed(position)
+        return position
 
     def _confirmed(self, lineage_id: str, append: Append) -> None:
         del self._unconfirmed[lineage_id]

@@ -8,6 +8,7 @@ ApiError
 ├── UsageUnconfirmed        the same for a use that was reported
 ├── UsageConflict           another use of the key was reported under the same idempotency key
 ├── ReadModelUnavailable    Postgres does not answer, or lags too far behind the log
+├── StoreUnavailable        the node's store of keys can't be opened or written: no room, or not there
 ├── HasherBusy              no room for another bcrypt now
 └── CallerGone              nobody waits for the answer any more
 """
@@ -77,3 +78,7 @@ class CallerGone(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The caller has hung up")
+
+
+class StoreUnavailable(ApiError):
+    """The node's store of keys; the message says where it is and what the system says."""

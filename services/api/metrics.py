@@ -7,7 +7,7 @@ of workers that died included, so a restart never makes a counter fall.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum, auto
 
@@ -16,8 +16,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from events.clock import Clock, boottime
+from events.clock import Clock
 from services.api import latency
+from services.api.directory.freshness import Freshness
 from services.api.errors import KeyNotFound, OutcomeUnknown, UsageUnconfirmed, WriteConflict
 from services.api.node import Node, Seat
 from services.api.verdict import Verdict
@@ -38,8 +39,7 @@ STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 class _Single(IntEnum):
     """The numbers on a seat that have no label: first those that a worker sets, then those that only grow."""
 
-    FRESH_AT_MICROSECONDS = 0
-    IS_ANSWERING = auto()
+    IS_ANSWERING = 0
     PID = auto()
     KEYS = auto()
     PARKED = auto()
@@ -121,16 +121,12 @@ class Metrics:
             self._numbers[COMMANDS_AT + place] += 1
 
     def write(self, seconds: float) -> None:
-        """hokusai_api_write_seconds: from append to applied by every worker of the node"""
+        """hokusai_api_write_seconds: from append to where the node's store includes it"""
         self._numbers[_Single.WRITES] += 1
         self._numbers[_Single.WRITE_MICROSECONDS] += round(seconds * 1_000_000)
 
-    def fresh_at(self, boottime_seconds: float) -> None:
-        """hokusai_api_staleness_seconds counts from here; all processes share the time since boot."""
-        self._numbers[_Single.FRESH_AT_MICROSECONDS] = round(boottime_seconds * 1_000_000)
-
     def answering(self) -> None:
-        """hokusai_api_workers: who sits is waited for by writers, but may still have to wait for Kafka."""
+        """hokusai_api_workers"""
         self._numbers[_Single.IS_ANSWERING] = 1
 
     @property
@@ -176,12 +172,12 @@ class Metrics:
 
 
 class NodeCollector(Collector):
-    """The metrics of all workers of a node, as one."""
+    """The metrics of all processes of a node, as one."""
 
-    def __init__(self, node: Node, clock: Clock, boottime: Callable[[], float] = boottime) -> None:
+    def __init__(self, node: Node, freshness: Freshness, clock: Clock) -> None:
         self._node = node
+        self._freshness = freshness
         self._clock = clock
-        self._boottime = boottime
 
     def collect(self) -> Iterator[Metric]:
         seats = self._node.seats()
@@ -218,8 +214,8 @@ class NodeCollector(Collector):
         yield answers
 
         for place, name, meaning in (
-            (_Single.EVENTS_APPLIED, "events_applied", "Lifecycle events that took effect, in every worker."),
-            (_Single.EVENTS_IGNORED, "events_ignored", "Duplicates and losers of races, in every worker."),
+            (_Single.EVENTS_APPLIED, "events_applied", "Lifecycle events that took effect."),
+            (_Single.EVENTS_IGNORED, "events_ignored", "Duplicates and losers of races."),
             (_Single.RECORDS_UNREADABLE, "records_unreadable", "Records that could not be read."),
             (
                 _Single.APPEND_TIMES_DOUBTED,
@@ -233,13 +229,13 @@ class NodeCollector(Collector):
                 "Validations of what looked like a key whose pepper no node was ever started with.",
             ),
             (_Single.WINDOW_COUNTS_SENT, "window_counts_sent", "Counts of rate windows sent to the others."),
-            (_Single.WINDOW_COUNTS_READ, "window_counts_read", "Counts read, in every worker."),
-            (_Single.WRITES, "writes", "Events appended and applied by every worker of the node."),
+            (_Single.WINDOW_COUNTS_READ, "window_counts_read", "Counts of other nodes that were read."),
+            (_Single.WRITES, "writes", "Events appended and written to the store."),
         ):
             yield CounterMetricFamily(f"hokusai_api_{name}", meaning, value=totals[place])
         yield CounterMetricFamily(
             "hokusai_api_write_seconds",
-            "Time from append to applied by every worker of the node, summed over all writes.",
+            "Time from append to where the store includes it, summed over all writes.",
             value=totals[_Single.WRITE_MICROSECONDS] / 1_000_000,
         )
         yield CounterMetricFamily(
@@ -275,11 +271,10 @@ class NodeCollector(Collector):
         yield from families.values()
 
     def _gauges(self, living: Sequence[Seat]) -> Iterator[Metric]:
-        fresh_at = min((seat.counters[_Single.FRESH_AT_MICROSECONDS] for seat in living), default=0)
         yield GaugeMetricFamily(
             "hokusai_api_staleness_seconds",
-            "Age of what the worker that is furthest behind knows of the log.",
-            value=self._boottime() - fresh_at / 1_000_000,
+            "Age of what the node knows of the log.",
+            value=self._freshness.staleness_seconds,
         )
         yield GaugeMetricFamily(
             "hokusai_api_clock_ahead_seconds",
@@ -289,7 +284,7 @@ class NodeCollector(Collector):
         answering = sum(seat.counters[_Single.IS_ANSWERING] for seat in living)
         yield GaugeMetricFamily("hokusai_api_workers", "Workers that answer.", value=answering)
         for place, name, meaning in (
-            (_Single.KEYS, "keys", "Keys in memory, dead ones included."),
+            (_Single.KEYS, "keys", "Keys in the store, dead ones included."),
             (
                 _Single.PARKED,
                 "parked_lineages",
@@ -317,8 +312,8 @@ def _process(pid: int) -> Collector:
     return ProcessCollector(namespace="hokusai", pid=lambda: pid, registry=None)
 
 
-def exposition(node: Node, clock: Clock) -> bytes:
+def exposition(node: Node, freshness: Freshness, clock: Clock) -> bytes:
     """The metrics of the whole node as Prometheus text."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(node, clock))
+    registry.register(NodeCollector(node, freshness, clock))
     return generate_latest(registry)

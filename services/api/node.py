@@ -1,13 +1,12 @@
-"""The workers of one node: how far each has applied the log, and what each has counted.
+"""The processes of one node, its workers and its follower, and what each has counted for the metrics.
 
-Workers are processes that share a listening socket and a folder. Each sits on a seat, a file of 64-bit
-numbers that all of them map into memory. A worker holds a lock on its seat while it lives, so a seat is
-free the moment its process is gone; the next worker takes it over and counts on from where it stands.
+They share a folder. Each sits on a seat, a file of 64-bit numbers that all of them map into memory. A process
+holds a lock on its seat while it lives, so a seat is free the moment it is gone; the next one takes it over
+and counts on from where it stands.
 """
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import mmap
 import os
@@ -15,24 +14,19 @@ from collections.abc import Iterator
 from itertools import count, takewhile
 from pathlib import Path
 
-POLL_SECONDS = 0.001
 NUMBER_BYTES = 8
 
 
 class Seat:
-    """One worker's numbers. `positions[p]` is the offset after the last record applied of partition p."""
+    """The numbers of one process."""
 
-    def __init__(self, path: Path, partitions: int, counters: int, tallies: int) -> None:
-        size = (partitions + counters + tallies) * NUMBER_BYTES
+    def __init__(self, path: Path, counters: int) -> None:
+        size = counters * NUMBER_BYTES
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         if os.fstat(self._file).st_size < size:
             # Not a hole in a file: writing to one on a full disk would kill the process.
             os.posix_fallocate(self._file, 0, size)
-        self._memory = memoryview(mmap.mmap(self._file, size)).cast("q")
-        self.positions = self._memory[:partitions]
-        self.counters = self._memory[partitions : partitions + counters]
-        #: See `node_windows`.
-        self.tallies = self._memory[partitions + counters :]
+        self.counters = memoryview(mmap.mmap(self._file, size)).cast("q")
 
     def take(self) -> bool:
         """Sit down, unless somebody else sits here."""
@@ -40,7 +34,7 @@ class Seat:
 
     @property
     def is_taken(self) -> bool:
-        """Whether a living worker sits here. Ask about other workers' seats only, never one's own."""
+        """Whether a living process sits here. Ask about other seats only, never one's own."""
         if not self._lock(fcntl.LOCK_SH):
             return True
         fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -59,21 +53,21 @@ class Seat:
 
 
 class Node:
-    """The seats of a node, from the point of view of one of its workers."""
+    """The seats of a node, from the point of view of one of its processes."""
 
-    def __init__(self, folder: Path, partitions: int, counters: int, tallies: int = 0) -> None:
+    def __init__(self, folder: Path, counters: int) -> None:
         self._folder = folder
-        self._shape = (partitions, counters, tallies)
+        self._counters = counters
         self._seats: dict[str, Seat] = {}
         self._own: Seat | None = None
 
     @property
     def own(self) -> Seat | None:
-        """The seat that this worker has taken."""
+        """The seat that this process has taken."""
         return self._own
 
     def enter(self) -> Seat:
-        """Take a seat. From here on, writers of this node wait for this worker too."""
+        """Take a seat."""
         number = 0
         while not (seat := self._seat(f"seat-{number}")).take():
             number += 1
@@ -81,7 +75,7 @@ class Node:
         return seat
 
     def leave(self) -> None:
-        """Stop being waited for."""
+        """Give the seat up."""
         if self._own is not None:
             self._own.leave()
             self._own = None
@@ -94,26 +88,13 @@ class Node:
         return list(map(self._seat, takewhile(self._is_there, map("seat-{}".format, count()))))
 
     def living(self) -> Iterator[Seat]:
-        """The seats of the workers that live, one's own included."""
+        """The seats of the processes that live, one's own included."""
         return (seat for seat in self.seats() if seat is self._own or seat.is_taken)
-
-    async def applied(self, partition: int, offset: int) -> None:
-        """Wait until every worker of this node has applied that record. The caller sets the deadline.
-
-        Who enters later reads the record before it listens: it takes its seat before it asks for the end.
-        """
-        behind = [seat for seat in self.seats() if seat.positions[partition] <= offset]
-        while behind := [
-            seat
-            for seat in behind
-            if seat.positions[partition] <= offset and (seat is self._own or seat.is_taken)
-        ]:
-            await asyncio.sleep(POLL_SECONDS)
 
     def _is_there(self, name: str) -> bool:
         return name in self._seats or (self._folder / name).exists()
 
     def _seat(self, name: str) -> Seat:
         if name not in self._seats:
-            self._seats[name] = Seat(self._folder / name, *self._shape)
+            self._seats[name] = Seat(self._folder / name, self._counters)
         return self._seats[name]

@@ -1,4 +1,4 @@
-"""Where a worker meets the world: the log, and the read models."""
+"""Where a worker, and the follower of its node, meet the world: the log, and the read models."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
-from events.errors import LogUnavailable
 from events.kafka_log import KafkaEventLog, KafkaLogReader
 from events.log import EventLog, LogReader
 from events.log_identity import LogIdentity, check_log
-from events.waiting import wait_for
-from services.api.directory import KeyDirectory
+from services.api.directory.store_writer import StoreWriter
 from services.api.read_models import KeyPage, KnownMarks, Page, PostgresReadModels
 from services.api.schemas import ApiKeyInfo
 from services.api.settings import ApiSettings
@@ -25,14 +23,11 @@ CheckLog = Callable[[LogIdentity | None], Awaitable[LogIdentity]]
 
 
 OpenReader = Callable[[], AbstractAsyncContextManager[LogReader]]
+OpenAll = Callable[[], AbstractAsyncContextManager[None]]
 
 
-class ReadModels(Protocol):
-    """What the projector has made of the log. All but `is_reachable` raise `ReadModelUnavailable`."""
-
-    async def is_reachable(self) -> bool:
-        """Whether questions are answered now."""
-        ...
+class SnapshotReadModels(Protocol):
+    """What the follower asks of the read models. All of it raises `ReadModelUnavailable`."""
 
     async def known_log(self) -> LogIdentity | None:
         """The log that the read models were built from, or None where nothing was built yet."""
@@ -42,11 +37,19 @@ class ReadModels(Protocol):
         """What the projector knows of what stood in the topic, and of what the log has lost of it."""
         ...
 
-    async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:
-        """Put every lineage into an empty directory; the positions that they stand at.
+    async def fill(self, writer: StoreWriter, log: LogIdentity) -> Mapping[int, int]:
+        """Put every lineage into an empty store; the positions that they stand at.
 
-        The directory holds a part of them when this fails.
+        The store holds a part of them when this fails, also where the read models are of another log.
         """
+        ...
+
+
+class ReadModels(Protocol):
+    """What the projector has made of the log. All but `is_reachable` raise `ReadModelUnavailable`."""
+
+    async def is_reachable(self) -> bool:
+        """Whether questions are answered now."""
         ...
 
     async def list_keys(
@@ -100,52 +103,82 @@ class UsageReadModels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """`reader` reads `keys.lifecycle`, `counters` reads `ratelimit.counters`.
+    """What a worker works with. Nothing may be used before `opened` is entered, which closes all.
 
-    `peppers` opens a reader of `keys.peppers`: it is read now and then, and not followed.
+    It waits for nobody: what is away is told when it is asked.
+    """
 
-    `check_log` raises `WrongLog` unless the log is the given one (None: any).
+    log: EventLog
+    read_models: ReadModels
+    usage_read_models: UsageReadModels
+    opened: OpenAll
 
-    Nothing else may be used before `opened` is entered; it waits for a log that is away, and closes all.
+
+@dataclass(frozen=True, slots=True)
+class FollowerPorts:
+    """What the follower works with. `opened` is entered first, then `connected`, which raises
+    `LogUnavailable`; the readers may be used within.
+
+    `reader` reads `keys.lifecycle`, `counters` reads `ratelimit.counters`. `peppers` opens a reader of
+    `keys.peppers`: it is read now and then, and not followed. `check_log` raises `WrongLog` unless the log is
+    the given one (None: any).
     """
 
     log: EventLog
     reader: LogReader
-    read_models: ReadModels
-    check_log: CheckLog
-    opened: Callable[[], AbstractAsyncContextManager[None]]
     counters: LogReader
-    windows: Windows
-    usage_read_models: UsageReadModels
     peppers: OpenReader
+    check_log: CheckLog
+    read_models: SnapshotReadModels
+    windows: Windows
+    opened: OpenAll
+    connected: OpenAll
 
 
-def kafka_and_postgres(settings: ApiSettings) -> Ports:
+def worker_ports(settings: ApiSettings) -> Ports:
     """The real ones, still closed."""
-    log = KafkaEventLog(settings)
-    reader = KafkaLogReader(settings, settings.lifecycle)
-    counters = KafkaLogReader(settings, settings.rate_counters)
+    log = KafkaEventLog(settings, is_patient=True)
     read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
-
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[None]:
-        kafka = f"Kafka at {settings.bootstrap_servers}"
-        async with AsyncExitStack() as stack:
-            await read_models.open()
-            stack.push_async_callback(read_models.close)
-            await wait_for(kafka, lambda: stack.enter_async_context(reader), (LogUnavailable,))
-            await wait_for(kafka, lambda: stack.enter_async_context(counters), (LogUnavailable,))
-            await wait_for(kafka, lambda: stack.enter_async_context(log), (LogUnavailable,))
-            yield
-
     return Ports(
         log,
-        reader,
         read_models,
-        functools.partial(check_log, settings, settings),
-        opened,
-        counters,
-        PostgresWindows(read_models, settings.rate_counters.name),
         PostgresUsageReadModels(read_models, settings),
-        lambda: KafkaLogReader(settings, settings.peppers),
+        functools.partial(_opened, log, read_models),
     )
+
+
+def follower_ports(settings: ApiSettings) -> FollowerPorts:
+    """The real ones, still closed."""
+    log = KafkaEventLog(settings, is_patient=True)
+    read_models = PostgresReadModels(settings.database_url, settings.lifecycle.name)
+    reader = KafkaLogReader(settings, settings.lifecycle)
+    counters = KafkaLogReader(settings, settings.rate_counters)
+    return FollowerPorts(
+        log,
+        reader,
+        counters,
+        lambda: KafkaLogReader(settings, settings.peppers),
+        functools.partial(check_log, settings, settings),
+        read_models,
+        PostgresWindows(read_models, settings.rate_counters.name),
+        functools.partial(_opened, log, read_models),
+        functools.partial(_connected, reader, counters),
+    )
+
+
+@asynccontextmanager
+async def _opened(log: KafkaEventLog, read_models: PostgresReadModels) -> AsyncIterator[None]:
+    await read_models.open()
+    try:
+        async with log:
+            yield
+    finally:
+        await read_models.close()
+
+
+@asynccontextmanager
+async def _connected(*readers: KafkaLogReader) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for reader in readers:
+            await stack.enter_async_context(reader)
+        yield

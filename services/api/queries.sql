@@ -27,24 +27,24 @@ SELECT lineage_id::text, sequence, parked FROM projector.lineages
 WHERE parked IS NOT NULL
   AND NOT EXISTS (SELECT FROM projector.keys WHERE keys.lineage_id = lineages.lineage_id);
 
--- name: snapshot_first_keys
--- The first key of every lineage, in any order: the columns of `StoredKey`.
-SELECT lineage_id::text, sequence, parked, key_id::text, user_id, name, key_prefix,
-       json_build_array(service_id, environment, scopes, allowed_ips, rate_limit_per_hour,
-                        monthly_prediction_limit, billing_plan, lifetime_days, pepper_id)::text,
-       bcrypt_hash, fingerprint, created_at, expires_at, revoked_at, valid_until, superseded_by::text
-FROM projector.keys
-WHERE position = 0;
-
--- name: snapshot_later_keys
--- The keys that rotation has strung to them, those of a lineage oldest first.
-SELECT lineage_id::text, sequence, parked, key_id::text, user_id, name, key_prefix,
-       json_build_array(service_id, environment, scopes, allowed_ips, rate_limit_per_hour,
-                        monthly_prediction_limit, billing_plan, lifetime_days, pepper_id)::text,
-       bcrypt_hash, fingerprint, created_at, expires_at, revoked_at, valid_until, superseded_by::text
-FROM projector.keys
-WHERE position > 0
-ORDER BY position;
+-- name: snapshot_keys
+-- Every key, in any order: the columns of `SnapshotKey`. The record is what `encode_key` writes.
+SELECT key_id::text, lineage_id::text, sequence, parked, superseded_by IS NULL,
+       (extract(epoch FROM revoked_at) * 1000000)::bigint, key_prefix, fingerprint, pepper_id,
+       convert_to(json_build_object(
+           'key_id', key_id, 'lineage_id', lineage_id, 'key_prefix', key_prefix,
+           'bcrypt_hash', bcrypt_hash, 'fingerprint', encode(fingerprint, 'hex'), 'pepper_id', pepper_id,
+           'created_at', (extract(epoch FROM created_at) * 1000000)::bigint,
+           'expires_at', (extract(epoch FROM expires_at) * 1000000)::bigint,
+           'revoked_at', (extract(epoch FROM revoked_at) * 1000000)::bigint,
+           'superseded_by', superseded_by,
+           'valid_until', (extract(epoch FROM valid_until) * 1000000)::bigint,
+           'name', name, 'user_id', user_id, 'service_id', service_id, 'environment', environment,
+           'scopes', scopes, 'allowed_ips', allowed_ips, 'rate_limit_per_hour', rate_limit_per_hour,
+           'monthly_prediction_limit', monthly_prediction_limit, 'billing_plan', billing_plan,
+           'lifetime_days', lifetime_days, 'is_parked', parked IS NOT NULL
+       )::text, 'UTF8')
+FROM projector.keys;
 
 -- name: list_keys
 -- Keys as the admin sees them, oldest first, from after a cursor on: as the JSON that is answered, so that

@@ -1,4 +1,4 @@
-"""The Postgres picture of the keys, read-only: admin queries, and the snapshot a worker starts from."""
+"""The Postgres picture of the keys, read-only: admin queries, and the snapshot that fills a store."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from events.lineage import Lineage
 from events.log import Mark
 from events.log_identity import LogIdentity
 from events.queries import load_queries
-from services.api.compact_keys import StoredKey
-from services.api.directory import KeyDirectory
+from services.api.directory.store_writer import SnapshotKey, StoreWriter
 from services.api.errors import ReadModelUnavailable
 from services.api.schemas import ApiKeyInfo
 
@@ -133,27 +132,29 @@ class PostgresReadModels:
             row = await (await connection.execute(QUERIES["identity"])).fetchone()
         return LogIdentity(**row) if row else None
 
-    async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:
-        """Put all that the projector has made of the log into an empty directory; where it stood in the log.
+    async def fill(self, writer: StoreWriter, log: LogIdentity) -> Mapping[int, int]:
+        """Put all that the projector has made of the log into an empty store; where it stood in the log.
 
-        Batch by batch: all rows at once would take more memory than all that a worker keeps of them. The
-        directory holds a part of the keys when this fails.
+        Batch by batch: all rows at once would take more memory than a node has. The store holds a part of
+        the keys when this fails.
         """
         async with self.connection() as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
                 await connection.execute(QUERIES["take_your_time"])
                 cursor = connection.cursor(row_factory=tuple_row, binary=True)
+                row = await (await cursor.execute(QUERIES["identity"])).fetchone()
+                if row is not None and LogIdentity(*row) != log:
+                    raise ReadModelUnavailable("The read model is of another log")
                 await cursor.execute(QUERIES["positions"], {"topic": self._topic})
                 positions: dict[int, int] = dict(await cursor.fetchall())
                 await cursor.execute(QUERIES["snapshot_keyless"])
                 for lineage_id, sequence, parked in await cursor.fetchall():
-                    directory.put(Lineage(lineage_id, sequence, (), parked))
-                for query in (QUERIES["snapshot_first_keys"], QUERIES["snapshot_later_keys"]):
-                    async with connection.cursor("keys", row_factory=_stored_key) as keys:
-                        await keys.execute(query, binary=True)
-                        while batch := await keys.fetchmany(SNAPSHOT_BATCH):
-                            directory.load(batch)
+                    writer.put(Lineage(lineage_id, sequence, (), parked))
+                async with connection.cursor("keys", row_factory=_snapshot_key) as keys:
+                    await keys.execute(QUERIES["snapshot_keys"], binary=True)
+                    while batch := await keys.fetchmany(SNAPSHOT_BATCH):
+                        writer.load(batch)
             await connection.set_isolation_level(None)
         return positions
 
@@ -239,5 +240,5 @@ async def in_time(query: Coroutine[Any, Any, T], seconds: float = ANSWER_SECONDS
     raise ReadModelUnavailable("The read model does not answer, try again")
 
 
-def _stored_key(_: object) -> Callable[[Sequence[Any]], StoredKey]:
-    return StoredKey._make
+def _snapshot_key(_: object) -> Callable[[Sequence[Any]], SnapshotKey]:
+    return SnapshotKey._make

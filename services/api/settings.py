@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -13,7 +14,7 @@ from events.errors import SettingsError
 from events.keys import MAX_BCRYPT_COST, MIN_BCRYPT_COST
 from events.process_logs import LoggingSettings
 from events.topics import LogSettings
-from services.api.follower import ASK_SECONDS
+from services.api.directory.lifecycle_follower import ASK_SECONDS
 from services.api.http.client_address import is_everybody
 from services.api.http.connections import DEFAULT_LIMITS
 from services.api.http.tls import TlsFiles
@@ -109,6 +110,8 @@ class ApiSettings(LogSettings, LoggingSettings, TraceSettings):
     request_body_seconds: float = Field(
         default=DEFAULT_LIMITS.body_seconds, alias="REQUEST_BODY_SECONDS", gt=0, le=600
     )
+    #: Where the node keeps its store of keys and its counts between runs; without it, for one run.
+    node_folder: Path | None = Field(default=None, alias="NODE_FOLDER")
     api_docs: Literal["on", "off"] = Field(default="on", alias="API_DOCS")
     operations_host: str = Field(default="127.0.0.1", alias="OPERATIONS_HOST", min_length=1)
     #: Where it is set, /metrics and /ready are answered there alone.

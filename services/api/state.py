@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from events.clock import Clock
 from events.remembered import Remembered
 from services.api.commands import KeyCommands
-from services.api.directory import KeyDirectory
-from services.api.follower import Follower
+from services.api.directory.key_directory import KeyDirectory
 from services.api.health import Health
 from services.api.http.bearer_tokens import BearerTokens
 from services.api.metrics import Metrics
-from services.api.node import Node
 from services.api.ports import ReadModels, UsageReadModels
 from services.api.usage_commands import UsageCommands
 
@@ -25,12 +23,10 @@ class State:
     admin_tokens: BearerTokens
     clock: Clock
     commands: KeyCommands
-    follower: Follower
     health: Health
     checks: Remembered[Mapping[str, bool]]
     metrics: Metrics
     metrics_text: Remembered[bytes]
-    node: Node
     read_models: ReadModels
     usage_tokens: BearerTokens | None
     directory: KeyDirectory

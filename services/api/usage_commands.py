@@ -16,7 +16,7 @@ from events.usage import KeyUsed, Usage
 from events.usage_identity import content_of
 from services.api.commands import Requester
 from services.api.errors import KeyNotFound, ReadModelUnavailable, UsageConflict, UsageUnconfirmed
-from services.api.newcomers import Newcomers
+from services.api.key_existence import KeyExistence
 from services.api.ports import UsageReadModels
 
 #: Looking the key up and appending together, so that a caller is answered within five seconds.
@@ -32,14 +32,14 @@ class UsageCommands:
         self,
         log: EventLog,
         topic: str,
-        newcomers: Newcomers,
+        existence: KeyExistence,
         read_models: UsageReadModels,
         clock: Clock,
         source: str,
     ) -> None:
         self._log = log
         self._topic = topic
-        self._newcomers = newcomers
+        self._existence = existence
         self._read_models = read_models
         self._asks_again_at = -math.inf
         self._clock = clock
@@ -64,10 +64,10 @@ class UsageCommands:
         )
         try:
             async with asyncio.timeout(RECORD_DEADLINE_SECONDS):
-                is_known = await self._newcomers.knows(use.key_id)
-                if is_known is False:
+                exists = await self._existence.exists(use.key_id)
+                if exists is False:
                     raise KeyNotFound
-                if is_known is None:
+                if exists is None:
                     raise UsageUnconfirmed(event.id)
                 if event_id is not None and await self._is_another(event):
                     raise UsageConflict

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.api.directory import KeyDirectory
-from services.api.known_key import KnownKey
-from services.api.rate_windows import RateWindows
+from services.api.directory.key_directory import KeyDirectory
+from services.api.directory.key_facts import KeyFacts
+from services.api.limits.rate_limits import RateLimits
 from services.api.validation.addresses import is_allowed
 from services.api.validation.bcrypt_fallback import BcryptFallback
 from services.api.validation.key_material import Fingerprints
@@ -35,15 +35,15 @@ class KeyValidator:
         directory: KeyDirectory,
         fingerprints: Fingerprints,
         bcrypt_fallback: BcryptFallback,
-        windows: RateWindows,
+        limits: RateLimits,
     ) -> None:
         self._find_by_fingerprint = directory.find
         self._fingerprints = fingerprints
-        self._windows = windows
+        self._limits = limits
         #: Where `find` finds nothing; see `BcryptFallback.find`.
         self.find_by_bcrypt = bcrypt_fallback.find
 
-    def find(self, presented: bytes) -> KnownKey | None:
+    def find(self, presented: bytes) -> KeyFacts | None:
         """The key with this secret, by its fingerprint."""
         known = self._find_by_fingerprint(self._fingerprints.newest(presented))
         if known is None:
@@ -52,7 +52,7 @@ class KeyValidator:
                     break
         return known
 
-    def judge_key(self, known: KnownKey, now_seconds: float) -> Verdict:
+    def judge_key(self, known: KeyFacts, now_seconds: float) -> Verdict:
         """Whether the key lives, whatever it is wanted for."""
         if now_seconds >= known.active_until:
             return Verdict.INACTIVE
@@ -60,7 +60,7 @@ class KeyValidator:
             return Verdict.EXPIRED
         return Verdict.VALID
 
-    def judge_question(self, known: KnownKey, question: Question, now_seconds: float) -> Verdict:
+    def judge_question(self, known: KeyFacts, question: Question, now_seconds: float) -> Verdict:
         """Whether a key that lives may do what is asked; `VALID` is counted as one request of its hour."""
         service_id, scope = question.service_id, question.required_scope
         if (
@@ -73,4 +73,4 @@ class KeyValidator:
             return Verdict.MISSING_SCOPE
         if known.allowed_ips and not is_allowed(question.client_ip, known.allowed_ips):
             return Verdict.OUTSIDE_ALLOWLIST
-        return Verdict.VALID if self._windows.admit(known, now_seconds) else Verdict.RATE_LIMITED
+        return Verdict.VALID if self._limits.admit(known, now_seconds) else Verdict.RATE_LIMITED

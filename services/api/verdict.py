@@ -29,6 +29,7 @@ class Verdict(Enum):
     OUTSIDE_ALLOWLIST = (HTTPStatus.UNAUTHORIZED, "IP address not in allowlist")
     RATE_LIMITED = (HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded")
     STALE = (HTTPStatus.SERVICE_UNAVAILABLE, "Out of touch with the log for too long")
+    UNCOUNTED = (HTTPStatus.SERVICE_UNAVAILABLE, "This node has no room to count requests")
     UNDECIDED = (HTTPStatus.SERVICE_UNAVAILABLE, "Too many keys are being verified, try again")
 
     def __init__(self, status: HTTPStatus, text: str) -> None:

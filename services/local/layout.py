@@ -77,6 +77,7 @@ def lay_out(port: int, folder: Path, workers: int, environment: Mapping[str, str
         "ADMIN_TOKEN": known.admin_tokens,
         "KEY_PEPPERS": known.key_peppers,
         "METRICS_HOST": LOOPBACK,
+        "NODE_FOLDER": environment.get("NODE_FOLDER") or str(folder / "node"),
     }
     api_url = f"{'https' if environment.get('TLS_CERTFILE') else 'http'}://{LOOPBACK}:{port}"
     if environment.get("TLS_CLIENT_CAFILE") and not environment.get("OPERATIONS_PORT"):

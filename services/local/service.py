@@ -20,7 +20,8 @@ _PROBE_SECONDS = 2.0
 class Service(ManagedProcess):
     """One of our services as a child process, ready when its URL answers 200."""
 
-    patience_seconds: ClassVar[float] = 6.0
+    #: The workers of the api answer what they have begun (6 s), then its follower publishes counts (4 s).
+    patience_seconds: ClassVar[float] = 12.0
 
     def __init__(
         self,

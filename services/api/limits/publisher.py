@@ -7,6 +7,8 @@ import logging
 import random
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from events.clock import Clock
 from events.codec import encode
 from events.errors import LogUnavailable
@@ -137,14 +139,20 @@ class CounterPublisher:
             return
         count, last_used = count_of(table, slot)
         lineage_id = text_of((slot.numbers[HIGH], slot.numbers[LOW]))
-        counter = WindowCount(
-            node_id=self._node_id,
-            kind="validations",
-            lineage_id=lineage_id,
-            hour=due.number,
-            count=count,
-            last_used=last_used,
-        )
+        try:
+            counter = WindowCount(
+                node_id=self._node_id,
+                kind="validations",
+                lineage_id=lineage_id,
+                hour=due.number,
+                count=count,
+                last_used=last_used,
+            )
+        except ValidationError:
+            logger.exception("a count of %s is none: its table was damaged", lineage_id)
+            acknowledge(table, slot, count)
+            self._queued.discard(due)
+            return
         await self._log.append(self._topic, lineage_id.encode(), encode(counter))
         self._queued.discard(due)
         if acknowledge(table, slot, count):

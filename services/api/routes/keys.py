@@ -86,7 +86,7 @@ async def list_keys(
     """All keys, oldest first, revoked ones included. With `limit`, a page; `Link` names the next one."""
     listing = KeyListing(
         state.read_models,
-        dict(state.follower.applied),
+        state.directory.positions(),
         state.clock.now(),
         services=None if service_id is None else same_service(service_id),
         active_only=active_only,
@@ -104,7 +104,7 @@ async def list_keys(
 @router.get("/{key_id}", responses={**NOT_FOUND, **UNAVAILABLE})
 async def get_key(key_id: str, state: Opened) -> ApiKeyInfo:
     """One key."""
-    passed = dict(state.follower.applied)
+    passed = state.directory.positions()
     key = await state.read_models.get_key(known_form(key_id), passed, state.clock.now())
     if key is None:
         raise KeyNotFound

@@ -192,10 +192,10 @@ async def _record(
 
 
 def _known(key_id: str, state: State) -> Key:
-    key_id = known_form(key_id)
-    if key_id not in state.directory:
+    key = state.directory.key(known_form(key_id))
+    if key is None:
         raise KeyNotFound
-    return state.directory.key(key_id)
+    return key
 
 
 def _this_month(state: State) -> date:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import perf_counter_ns
@@ -24,8 +25,9 @@ from services.api.http.paths import plain_path
 from services.api.http.request_ids import HEADER as REQUEST_ID_HEADER
 from services.api.http.request_ids import RequestIds, given_in
 from services.api.http.responses import Header, parse_header_lines, write_prebuilt
+from services.api.limits.errors import NoRoomForCounts
+from services.api.limits.rate_limits import RateLimits
 from services.api.metrics import Metrics
-from services.api.rate_windows import RateWindows
 from services.api.routes.validation_answer import VALID, WITHOUT_KEY, Answer, malformed, of_key
 from services.api.routes.validation_request import (
     key_in_body,
@@ -38,6 +40,8 @@ from services.api.routes.validation_request import (
 from services.api.validator import KeyValidator
 from services.api.verdict import Verdict
 
+logger = logging.getLogger(__name__)
+
 PATH = "/api/v1/keys/validate"
 
 
@@ -48,7 +52,7 @@ class ValidationRoute:
         self,
         app: ASGIApp,
         validator: KeyValidator,
-        windows: RateWindows,
+        limits: RateLimits,
         now_seconds: Callable[[], float],
         is_stale: Callable[[], bool],
         metrics: Metrics,
@@ -57,7 +61,7 @@ class ValidationRoute:
     ) -> None:
         self._app = app
         self._validator = validator
-        self._windows = windows
+        self._limits = limits
         self._now_seconds = now_seconds
         self._is_stale = is_stale
         self._metrics = metrics
@@ -130,7 +134,9 @@ class ValidationRoute:
                 presented = key_in_body(fields)
                 if presented is None:
                     return WITHOUT_KEY[Verdict.NO_KEY]
-            known = validator.find(presented) or await validator.find_by_bcrypt(presented)
+            known = validator.find(presented)
+            if known is None:
+                known = await validator.find_by_bcrypt(presented, self._client_address(scope))
             if known is None:
                 return WITHOUT_KEY[Verdict.UNKNOWN]
             now_seconds = self._now_seconds()
@@ -147,7 +153,10 @@ class ValidationRoute:
             return WITHOUT_KEY[Verdict.ENCODED]
         except HasherBusy:
             return WITHOUT_KEY[Verdict.UNDECIDED]
-        return of_key(verdict, known, self._windows.remaining(known, now_seconds), now_seconds)
+        except NoRoomForCounts as error:
+            logger.error("%s", error)  # noqa: TRY400
+            return WITHOUT_KEY[Verdict.UNCOUNTED]
+        return of_key(verdict, known, self._limits.remaining(known, now_seconds), now_seconds)
 
 
 def is_meant_for_validation(path: str) -> bool:

@@ -8,9 +8,9 @@ from http import HTTPStatus
 import orjson
 
 from events.totals import HOUR_SECONDS
+from services.api.directory.key_facts import KeyFacts
 from services.api.http.middleware import ANSWER_HEADERS
 from services.api.http.responses import header_lines
-from services.api.known_key import KnownKey
 from services.api.verdict import Verdict
 
 #: The verdict, which has the status, the lines of the headers, and the body.
@@ -27,7 +27,7 @@ def malformed(detail: str) -> Answer:
     return Verdict.MALFORMED_REQUEST, _lines(len(body)), body
 
 
-def of_key(verdict: Verdict, known: KnownKey, left: int, now_seconds: float) -> Answer:
+def of_key(verdict: Verdict, known: KeyFacts, left: int, now_seconds: float) -> Answer:
     """With the key's limit, what is left of it, and the seconds until there is all of it again."""
     body = known.body if verdict is VALID else BODIES[verdict]
     reset_seconds = HOUR_SECONDS - int(now_seconds) % HOUR_SECONDS

@@ -41,9 +41,9 @@ class Hasher:
     """Hashes new keys and checks old ones, each on threads of their own, so that neither starves the other.
 
     New keys are hashed on as many threads as there are cores. Callers take turns for them, at most
-    `queue_limit` wait, and none is kept for longer than `patience_seconds`. Checks have one thread, and
-    `check_limit` says how many may wait for it. The keys given must be well-formed, which keeps them within
-    the 72 bytes that bcrypt takes.
+    `queue_limit` wait, and none is kept for longer than `patience_seconds`. Checks have two threads, one of
+    them kept for what looks like no attack; callers take turns for each, and `check_limit` says how many may
+    wait. The keys given must be well-formed, which keeps them within the 72 bytes that bcrypt takes.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Hasher:
         self._threads = threads or _cores()
         self._turns = FairTurns(self._threads, queue_limit)
         self._mean_seconds: float = _FASTEST_ROUND_SECONDS * 2**rounds
-        self._check_limit = check_limit
-        self._checks_waiting = 0
         self._hashing = ThreadPoolExecutor(self._threads, "bcrypt-hash", _give_way)
-        self._checking = ThreadPoolExecutor(1, "bcrypt-check", _give_way)
+        self._calm = _Checks(check_limit)
+        # Whoever waits here for long would better have been told to come again.
+        self._suspicious = _Checks(max(1, check_limit // 4))
 
     async def hash(self, key: str, caller: str = "") -> str:
         """The 60-character bcrypt hash of a new key, in the turn of this caller.
@@ -82,24 +82,22 @@ class Hasher:
         except (TimeoutError, NoTurn):
             raise self._busy(caller) from None
 
-    async def check(self, key: bytes, bcrypt_hash: str) -> bool:
+    async def check(self, key: bytes, bcrypt_hash: str, caller: str = "", *, is_calm: bool = True) -> bool:
         """Whether the key is the one that was hashed. Raises `HasherBusy` when too many wait.
 
         A hash that bcrypt refuses, or that would take it longer than a second or two, is that of no key.
+        `is_calm`: neither this caller nor keys that look like this have failed lately.
         """
         if not is_bcrypt_hash(bcrypt_hash):
             return False
-        if self._checks_waiting >= self._check_limit:
-            raise HasherBusy("Too many keys are waiting to be checked")
-        self._checks_waiting += 1
-        try:
-            return await _run(self._checking, partial(_check, key, bcrypt_hash))
-        finally:
-            self._checks_waiting -= 1
+        return await (self._calm if is_calm else self._suspicious).run(
+            partial(_check, key, bcrypt_hash), caller
+        )
 
     def close(self) -> None:
         self._hashing.shutdown(wait=False, cancel_futures=True)
-        self._checking.shutdown(wait=False, cancel_futures=True)
+        self._calm.close()
+        self._suspicious.close()
 
     def _begin(self, key: str) -> asyncio.Future[str]:
         """Compute on a thread, which nothing can stop: the turn ends with it, whoever still waits for it."""
@@ -122,6 +120,30 @@ class Hasher:
 
     def _busy(self, caller: str) -> HasherBusy:
         return HasherBusy(_BUSY, max(1, math.ceil(self._wait_seconds(caller))))
+
+
+class _Checks:
+    """A thread for checks, and the callers that wait for it."""
+
+    def __init__(self, limit: int) -> None:
+        self._turns = FairTurns(1, limit)
+        self._thread = ThreadPoolExecutor(1, "bcrypt-check", _give_way)
+
+    async def run(self, check: Callable[[], bool], caller: str) -> bool:
+        try:
+            await self._turns.take(caller)
+        except NoTurn:
+            raise HasherBusy("Too many keys are waiting to be checked") from None
+        try:
+            checking = _run(self._thread, check)
+        except HasherBusy:
+            self._turns.give_back()
+            raise
+        checking.add_done_callback(lambda _: self._turns.give_back())
+        return await asyncio.shield(checking)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _run(threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:

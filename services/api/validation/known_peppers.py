@@ -21,9 +21,9 @@ READ_SECONDS = 5.0
 class KnownPeppers:
     """The peppers of this node, and those that nodes have declared in `keys.peppers`. Holds ids, no secrets.
 
-    The topic is read when the worker starts, and again when a key turns up under a pepper that is not known:
-    another node may have been started with it since. All who ask meanwhile share one reading, at most one
-    begins every `pause_seconds`, and the same pepper is asked for once in `again_seconds`.
+    The topic is read when the follower starts, and again when a key turns up under a pepper that is not
+    known: another node may have been started with it since. All who ask meanwhile share one reading, at most
+    one begins every `pause_seconds`, and the same pepper is asked for once in `again_seconds`.
     """
 
     def __init__(
@@ -57,6 +57,10 @@ class KnownPeppers:
     def __contains__(self, pepper_id: str) -> bool:
         """Whether it is known without asking."""
         return pepper_id in self._own or pepper_id in self._declared
+
+    def known(self) -> frozenset[str]:
+        """All that are known without asking."""
+        return self._own | self._declared
 
     async def start(self) -> None:
         """Read what was declared, and declare what is missing of this node's. Raises `LogUnavailable`.
