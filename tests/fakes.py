@@ -15,8 +15,8 @@ from events.log import LogReader, Mark, Position, Record
 from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from events.topics import Topic
-from services.api.compact_keys import stored_keys
-from services.api.directory import KeyDirectory
+from services.api.directory.store_writer import SnapshotKey, StoreWriter
+from services.api.directory.stored_facts import encode_key
 from services.api.errors import ReadModelUnavailable
 from services.api.read_models import KeyPage, KnownMarks, Page
 from services.api.schemas import ApiKeyInfo
@@ -152,13 +152,15 @@ class MemoryReadModels:
         self._answer()
         return self.marks
 
-    async def fill(self, directory: KeyDirectory) -> Mapping[int, int]:
+    async def fill(self, writer: StoreWriter, log: LogIdentity = MEMORY_LOG) -> Mapping[int, int]:
         self._answer()
+        if self._known_log not in (None, log):
+            raise ReadModelUnavailable("The read model is of another log")
         lineages, positions = await self._fold()
         for lineage in lineages.values():
-            directory.load(stored_keys(lineage))
+            writer.load(snapshot_keys(lineage))
             if not lineage.keys:
-                directory.put(lineage)
+                writer.put(lineage)
         return positions
 
     async def list_keys(
@@ -209,6 +211,25 @@ class MemoryReadModels:
     def _answer(self) -> None:
         if self.is_away:
             raise ReadModelUnavailable("The read model is not available, try again")
+
+
+def snapshot_keys(lineage: Lineage) -> list[SnapshotKey]:
+    """The lineage as a snapshot of the read models has it, its keys oldest first."""
+    return [
+        SnapshotKey(
+            key.key_id,
+            key.lineage_id,
+            lineage.sequence,
+            lineage.parked,
+            key is lineage.keys[-1],
+            None if key.revoked_at is None else round(key.revoked_at.timestamp() * 1_000_000),
+            key.key_prefix,
+            key.fingerprint,
+            key.pepper_id,
+            encode_key(key, is_parked=lineage.parked is not None, is_conflicting=False),
+        )
+        for key in lineage.keys
+    ]
 
 
 def _info(key: Key, lineage: Lineage, now: datetime) -> ApiKeyInfo:

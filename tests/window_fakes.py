@@ -10,7 +10,6 @@ from events.memory_log import MemoryLog
 from events.topics import Topic, Topics
 from events.totals import WindowCount
 from services.api.errors import ReadModelUnavailable
-from services.api.rate_windows import RateWindows
 from services.api.windows_snapshot import WindowsSnapshot
 
 COUNTERS: Topic = Topics.from_environment({}).rate_counters
@@ -38,11 +37,6 @@ class MemoryWindows:
             if counter.hour == hour and offset < positions[partition]:
                 highest[key] = max(highest.get(key, counter), counter, key=lambda one: one.count)
         return WindowsSnapshot(list(highest.values()), positions)
-
-
-def a_view_of_windows() -> RateWindows:
-    """That of a worker whose counts nobody publishes."""
-    return RateWindows("this worker", lambda window: None)
 
 
 async def append_count(log: MemoryLog, counter: WindowCount) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import httpx
+import psutil
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 from cloudevents.v1.http import CloudEvent
@@ -353,7 +354,10 @@ class Fate(Inhabitant):
 
     def act(self) -> None:
         victim = self.chance.choice(self._servers if self.chance.random() < 0.2 else self._services)
-        deed = self.chance.choice([self.kill, self.end, self.pause])
+        deeds = [self.kill, self.end, self.pause]
+        if isinstance(victim, ApiNode):
+            deeds.append(self.kill_a_part)
+        deed = self.chance.choice(deeds)
         self.truth.happened.append(f"{deed.__name__.strip('_')} {victim.name}")
         deed(victim)
 
@@ -368,6 +372,14 @@ class Fate(Inhabitant):
     def kill(self, victim: ManagedProcess) -> None:
         victim.kill()
         victim.start()
+
+    def kill_a_part(self, victim: ManagedProcess) -> None:
+        """A worker of a node, or its follower: the node starts another one."""
+        assert isinstance(victim, ApiNode)
+        # A part that has just died and is not there again is spared.
+        if parts := victim.parts():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.chance.choice(parts).kill()
 
     def end(self, victim: ManagedProcess) -> None:
         victim.stop()

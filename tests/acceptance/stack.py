@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import uuid
@@ -16,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from events.remembered import REMEMBER_SECONDS
 from events.settings import KafkaSettings
 from events.topics import Topics
+from services.api.follower_process import NAME as FOLLOWER
 from services.local.errors import StartFailed
 from services.local.ports import LOOPBACK, free_ports
 from services.local.service import Service
@@ -103,13 +105,42 @@ class ApiNode(StackService):
             f"{self.workers} workers of {self.name}",
         )
 
+    def pause(self) -> None:
+        """The whole node: with its workers, where it has several, and its follower."""
+        super().pause()
+        for part in self.parts():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                part.suspend()
+
+    def resume(self) -> None:
+        for part in self.parts():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                part.resume()
+        super().resume()
+
+    def parts(self) -> list[psutil.Process]:
+        """The processes that the node has started: workers, where it has several, and its follower."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [child for child in psutil.Process(self.pid).children() if _is_part(child)]
+        return []
+
     def worker_processes(self) -> list[psutil.Process]:
         """Those of the workers that live, where there are several."""
-        return [
-            child
-            for child in psutil.Process(self.pid).children()
-            if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
-        ]
+        return [part for part in self.parts() if part.name() != FOLLOWER]
+
+    def follower_process(self) -> psutil.Process:
+        """That of the node's follower."""
+        return eventually(
+            lambda: next((part for part in self.parts() if part.name() == FOLLOWER), None),
+            START_TIMEOUT_SECONDS,
+            f"the follower of {self.name}",
+        )
+
+
+def _is_part(child: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
+    return False
 
 
 class Keeper(StackService):

@@ -158,7 +158,8 @@ def test_a_node_that_waits_for_kafka_ends_when_it_is_told_to(
     key = node.client.new_key()
     shaken_kafka.kill()
     starting = fragile.api(wait=False)
-    # A worker that is started anew waits too; the other one goes on answering.
+    # A follower that is started anew waits too; the workers go on answering.
+    node.follower_process().kill()
     node.worker_processes()[0].kill()
     for service in (node, starting):
         service.says(f"waiting for Kafka at {shaken_kafka.bootstrap_servers}")

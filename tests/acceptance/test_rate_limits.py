@@ -61,7 +61,7 @@ def test_four_workers_share_a_limit(world: World, capsys: pytest.CaptureFixture[
 
     tell(capsys, f"four workers {sorted(node_counts(world.stack, key).values())}", answers)
     limit_holds(answers)
-    assert len(node_counts(world.stack, key)) == 4
+    assert len(node_counts(world.stack, key)) == 1
     log_knows(world.stack, key, answers)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import psycopg
 import pytest
@@ -24,9 +25,11 @@ from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
 from events.topics import Topics
 from services.api import read_models as postgres_read_models
-from services.api.directory import KeyDirectory
+from services.api.directory.key_directory import KeyDirectory
+from services.api.directory.key_store import KeyStore
+from services.api.directory.store_writer import StoreWriter
 from services.api.errors import ReadModelUnavailable
-from services.api.ports import ReadModels
+from services.api.ports import ReadModels, SnapshotReadModels
 from services.api.read_models import KeyPage, KnownMarks, Page, PostgresReadModels
 from services.api.schemas import ApiKeyInfo
 from services.projector.keys import KeysProjection
@@ -50,11 +53,15 @@ NOW = CREATED_AT + timedelta(hours=1)
 EVERYTHING: dict[str, Any] = {"services": None, "active_only": False, "page": None, "limit": 1000}
 
 
+class AllReadModels(ReadModels, SnapshotReadModels, Protocol):
+    """What workers ask, and what their node's follower asks."""
+
+
 @dataclass
 class Subject:
     """One implementation, and what brings it up to the end of the log."""
 
-    read_models: ReadModels
+    read_models: AllReadModels
     log: MemoryLog
     project: Callable[[], Awaitable[None]]
 
@@ -72,6 +79,36 @@ class Subject:
 
     async def listed_ids(self, now: datetime = NOW, **wanted: Any) -> list[str]:
         return [info["key_id"] for info in await self.listed(now, **wanted)]
+
+
+@dataclass
+class Snapshot:
+    """What a node's store holds once it was filled, and where in the log it stands."""
+
+    directory: KeyDirectory
+    store: KeyStore
+    positions: Mapping[int, int]
+
+    def lineage(self, lineage: Lineage) -> Lineage | None:
+        return self.directory.lineage(lineage.lineage_id, [key.key_id for key in lineage.keys])
+
+
+Fill = Callable[..., Awaitable[Snapshot]]
+
+
+@pytest.fixture
+def fill(tmp_path: Path) -> Iterator[Fill]:
+    """Fills the store of a node that has these peppers."""
+    store = KeyStore(tmp_path, readonly=False)
+
+    async def fill(read_models: SnapshotReadModels, *pepper_ids: str) -> Snapshot:
+        log = await read_models.known_log()
+        assert log is not None
+        positions = await read_models.fill(StoreWriter(store, frozenset(pepper_ids)), log)
+        return Snapshot(KeyDirectory(store), store, positions)
+
+    yield fill
+    store.close()
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -144,7 +181,7 @@ def ids(events: Sequence[KeyCreated]) -> list[str]:
     return [event.data.key_id for event in events]
 
 
-async def test_a_key_is_shown_as_the_log_tells_it(subject: Subject) -> None:
+async def test_a_key_is_shown_as_the_log_tells_it(subject: Subject, fill: Fill) -> None:
     created = a_key_created(
         scopes=("model:read", "train"),
         allowed_ips=("10.0.0.0/8", "2001:db8::1"),
@@ -157,9 +194,7 @@ async def test_a_key_is_shown_as_the_log_tells_it(subject: Subject) -> None:
 
     info = await subject.read_models.get_key(created.data.key_id, {}, NOW)
 
-    directory = KeyDirectory(frozenset())
-    await subject.read_models.fill(directory)
-    lineage = directory.lineage(created.data.key_id)
+    lineage = (await fill(subject.read_models)).directory.lineage(created.data.key_id)
     assert lineage is not None
     assert info == ApiKeyInfo.of(lineage.current, NOW)
     assert info is not None
@@ -289,7 +324,7 @@ async def test_pages_of_one_schema_are_of_one_generation(subject: Subject) -> No
     assert first.generation == second.generation
 
 
-async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Subject) -> None:
+async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Subject, fill: Fill) -> None:
     living, revoked, rotated, parked = created_in_turn(4, expires_at=NOW, lifetime_days=30)
     never_created = a_key_created()
     rotation = a_key_rotated(rotated, valid_until=NOW)
@@ -306,24 +341,23 @@ async def test_a_snapshot_is_the_fold_of_the_log_up_to_its_positions(subject: Su
         a_key_revoked(never_created),
     )
 
-    directory = KeyDirectory(frozenset())
-    positions = await subject.read_models.fill(directory)
+    snapshot = await fill(subject.read_models)
 
     lineages: dict[str, Lineage] = {}
     records = await everything(subject.log)
     for record in records:
         if (lineage := fold(record, lineages.get).lineage) is not None:
             lineages[lineage.lineage_id] = lineage
-    assert {lineage_id: directory.lineage(lineage_id) for lineage_id in lineages} == lineages
-    assert len(directory) == sum(len(lineage.keys) for lineage in lineages.values())
+    assert [snapshot.lineage(lineage) for lineage in lineages.values()] == list(lineages.values())
+    assert len(snapshot.directory) == sum(len(lineage.keys) for lineage in lineages.values())
     assert len(lineages) == 5
-    assert dict(positions) == {
+    assert dict(snapshot.positions) == {
         partition: sum(record.partition == partition for record in records)
         for partition in range(TOPIC.partitions)
     }
 
 
-async def test_a_snapshot_has_the_fingerprint_that_a_key_was_given_last(subject: Subject) -> None:
+async def test_a_snapshot_has_the_fingerprint_that_a_key_was_given_last(subject: Subject, fill: Fill) -> None:
     """Today's pepper finds the key on a node that has never seen it used."""
     created = a_key_created(pepper_id="retired")
     before = a_key_rotated(created, pepper_id="retired", valid_until=NOW)
@@ -332,15 +366,14 @@ async def test_a_snapshot_has_the_fingerprint_that_a_key_was_given_last(subject:
     current = a_refingerprinting(before, sequence=4, pepper_id="today")
     await subject.knows(old, current)
 
-    directory = KeyDirectory(frozenset({"today"}))
-    await subject.read_models.fill(directory)
+    snapshot = await fill(subject.read_models, "today")
 
     for event in (old, current):
-        known = directory.find(bytes.fromhex(event.data.fingerprint))
+        known = snapshot.directory.find(bytes.fromhex(event.data.fingerprint))
         assert known is not None
         assert known.key_id == event.data.key_id
-    assert directory.find(bytes.fromhex(created.data.fingerprint)) is None
-    assert directory.unverifiable_count == 0
+    assert snapshot.directory.find(bytes.fromhex(created.data.fingerprint)) is None
+    assert snapshot.store.counts() == (2, 0, 0)
 
 
 async def test_whose_log_it_was_is_known(subject: Subject) -> None:
@@ -349,12 +382,12 @@ async def test_whose_log_it_was_is_known(subject: Subject) -> None:
 
 
 async def test_questions_about_what_is_not_projected_yet_are_refused(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
+    subject: Subject, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_read_models, "WAIT_SECONDS", 0.05)
     created = a_key_created()
     await subject.knows(created)
-    positions = dict(await subject.read_models.fill(KeyDirectory(frozenset())))
+    positions = (await fill(subject.read_models)).positions
     assert await subject.read_models.get_key(created.data.key_id, positions, NOW) is not None
 
     beyond = {partition: offset + 1 for partition, offset in positions.items()}
@@ -383,14 +416,14 @@ class TestPostgresAlone:
             assert info is not None
             assert info.key_id == created.data.key_id
 
-    async def test_a_schema_that_is_not_there_is_being_rebuilt(self, database_url: str) -> None:
+    async def test_a_schema_that_is_not_there_is_being_rebuilt(self, database_url: str, fill: Fill) -> None:
         read_models = PostgresReadModels(database_url, TOPIC.name)
         await read_models.open()
         try:
             with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
                 await read_models.known_log()
             with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
-                await read_models.fill(KeyDirectory(frozenset()))
+                await fill(read_models)
             with pytest.raises(ReadModelUnavailable, match="being rebuilt"):
                 await read_models.list_keys({}, NOW, **EVERYTHING)
             assert not await read_models.is_reachable()

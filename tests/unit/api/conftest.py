@@ -1,14 +1,21 @@
-"""A running api, and clients for it."""
+"""A running api, and clients for it; stores are closed after every test."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.unit.api.running import Surroundings, running
+from tests.unit.api.workers import close_stores
+
+
+@pytest.fixture(autouse=True)
+def _stores() -> Iterator[None]:
+    yield
+    close_stores()
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,12 @@ from events.memory_log import MemoryLog
 from events.topics import Topic
 from services.api.app import assemble
 from services.api.http.tracing import Traces
-from services.api.ports import CheckLog, Ports
+from services.api.metrics import COUNTERS as NUMBERS
+from services.api.metrics import exposition
+from services.api.node import Node
+from services.api.node_folder import run_folder
+from services.api.node_follower import NodeFollower
+from services.api.ports import CheckLog, FollowerPorts, Ports
 from services.api.settings import ApiSettings
 from services.api.state import State
 from tests.fakes import MEMORY_LOG, ManualTime, MemoryReadModels, UnsteadyLog, UnsteadyReader
@@ -52,15 +57,35 @@ class Surroundings:
     windows: MemoryWindows
     time: ManualTime
     state: State
+    follower: NodeFollower = field(repr=False)
+    #: The follower at work.
+    following: asyncio.Task[None] = field(repr=False)
+    node: Node = field(repr=False)
     app: ASGIApp = field(repr=False)
     #: What answers on the port of operations, where there is one.
     operations: ASGIApp | None = field(repr=False)
+    worker: Callable[[], AbstractAsyncContextManager[tuple[State, ASGIApp]]] = field(repr=False)
 
     def client(self, *, admin: bool = True, peer: str = PEER) -> httpx.AsyncClient:
         """Somebody at that address, with the admin token or without."""
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"} if admin else {}
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(peer, 40000))
         return httpx.AsyncClient(transport=transport, base_url="http://auth.test", headers=headers)
+
+    def exposition(self) -> bytes:
+        """The metrics of the node."""
+        return exposition(self.node, self.follower.freshness, self.time.clock())
+
+    def metric(self, name: str) -> float:
+        lines = self.exposition().decode().splitlines()
+        (line,) = [line for line in lines if line.startswith(f"hokusai_api_{name} ")]
+        return float(line.split()[1])
+
+    @asynccontextmanager
+    async def another_worker(self) -> AsyncIterator[Surroundings]:
+        """The same node from another one of its workers."""
+        async with self.worker() as (state, app):
+            yield replace(self, state=state, app=app)
 
     async def records(self, topic: Topic) -> Sequence[PlainRecord]:
         """All that is in a topic."""
@@ -71,7 +96,7 @@ class Surroundings:
     async def caught_up(self) -> None:
         """Return once the api has applied all that is in the log."""
         ends = dict(await self.log.reader(TOPIC).end_offsets())
-        await eventually(lambda: self.state.follower.applied == ends)
+        await eventually(lambda: self.state.directory.positions() == ends)
 
 
 @asynccontextmanager
@@ -100,16 +125,17 @@ async def running(
     settings = ApiSettings.from_environment({**ENVIRONMENT, **(environment or {})})
     if is_stale:
         settings = settings.model_copy(update={"max_staleness_seconds": 1e-6})
-    ports = Ports(
+    ports = Ports(appends, read_models, MemoryUsageReadModels(log, settings), nullcontext)
+    follower_ports = FollowerPorts(
         appends,
         reader,
-        read_models,
+        counters,
+        lambda: nullcontext(log.reader(PEPPERS)),
         check_log or _our_log,
+        read_models,
+        windows,
         nullcontext,
-        counters=counters,
-        windows=windows,
-        usage_read_models=MemoryUsageReadModels(log, settings),
-        peppers=lambda: nullcontext(log.reader(PEPPERS)),
+        nullcontext,
     )
     beside: list[ASGIApp] = []
 
@@ -118,24 +144,57 @@ async def running(
         await asyncio.Event().wait()
 
     serve = None if settings.operations_port is None else serve_operations
-    app = assemble(settings, made(folder), ports, time.clock(), serve, traces=traces)
-    async with _lifespan(app) as state:
+    clock = time.clock()
+    run_folder(made(folder)).mkdir(exist_ok=True)
+    node = Node(run_folder(folder), NUMBERS)
+    follower = NodeFollower(settings, folder, follower_ports, clock, node)
+    follower.freshness.begin()
 
-        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "state": dict(state)}, receive, send)
+    @asynccontextmanager
+    async def worker() -> AsyncIterator[tuple[State, ASGIApp]]:
+        assert follower.store is not None
+        app = assemble(settings, folder, follower.store, ports, clock, serve_operations=serve, traces=traces)
+        async with _lifespan(app) as state:
 
+            async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+                await app({**scope, "state": dict(state)}, receive, send)
+
+            yield state["hokusai"], with_state
+
+    async with (
+        follower.started() as follow,
+        _running(follow) as following,
+        worker() as (state, app),
+    ):
         yield Surroundings(
-            log,
-            appends,
-            reader,
-            counters,
-            read_models,
-            windows,
-            time,
-            state["hokusai"],
-            with_state,
-            beside[0] if beside else None,
+            log=log,
+            appends=appends,
+            reader=reader,
+            counters=counters,
+            read_models=read_models,
+            windows=windows,
+            time=time,
+            state=state,
+            follower=follower,
+            following=following,
+            node=node,
+            app=app,
+            operations=beside[0] if beside else None,
+            worker=worker,
         )
+
+
+@asynccontextmanager
+async def _running(follow: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[asyncio.Task[None]]:
+    """The follower's work beside that of the worker; what ends it is raised at the end."""
+    task = asyncio.create_task(follow())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def _our_log(known: LogIdentity | None) -> LogIdentity:

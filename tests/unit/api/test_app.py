@@ -1,4 +1,4 @@
-"""How a worker starts, lives and stops."""
+"""How a node starts, lives and stops: its follower, and a worker."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import pytest
 from events.errors import WrongLog
 from events.log_identity import LogIdentity
 from events.memory_log import MemoryLog
-from services.api import app, health
-from services.api.metrics import exposition
+from services.api import app, log_watch
 from tests.builders import a_key_created, a_key_revoked
 from tests.fakes import MEMORY_LOG, MemoryReadModels
 from tests.unit.api.running import Surroundings, running
@@ -34,12 +33,6 @@ NEW_PEPPER = "2027:another pepper of many characters"
 @pytest.fixture
 def log() -> MemoryLog:
     return MemoryLog()
-
-
-def metric(api: Surroundings, name: str) -> float:
-    lines = exposition(api.state.node, api.state.clock).decode().splitlines()
-    (line,) = [line for line in lines if line.startswith(f"hokusai_api_{name} ")]
-    return float(line.split()[1])
 
 
 async def status(api: Surroundings, secret: str) -> int:
@@ -60,8 +53,8 @@ class TestStarting:
         await append(log, created, a_key_revoked(created), a_key_created())
 
         async with running(tmp_path, log=log) as api:
-            assert metric(api, "keys") == 2
-            assert metric(api, "events_applied_total") == 0
+            assert api.metric("keys") == 2
+            assert api.metric("events_applied_total") == 0
 
     async def test_without_postgres_replays_the_whole_log(
         self, log: MemoryLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -72,8 +65,8 @@ class TestStarting:
         read_models.is_away = True
 
         async with running(tmp_path, log=log, read_models=read_models) as api:
-            assert metric(api, "keys") == 2
-            assert metric(api, "events_applied_total") == 3
+            assert api.metric("keys") == 2
+            assert api.metric("events_applied_total") == 3
         assert "replaying the whole log" in caplog.text
 
     async def test_the_log_is_checked_against_the_cluster_that_the_read_models_know(
@@ -118,12 +111,12 @@ class TestPeppers:
 
         async with running(tmp_path, {"KEY_PEPPERS": f"{NEW_PEPPER},{OLD_PEPPER}"}, log=log) as api:
             assert await status(api, key["api_key"]) == 200
-            assert metric(api, "bcrypt_checks_total") == 0
+            assert api.metric("bcrypt_checks_total") == 0
             newer = await a_key(api)
 
         async with running(tmp_path, {"KEY_PEPPERS": f"{NEW_PEPPER},{OLD_PEPPER}"}, log=log) as api:
             assert await status(api, newer["api_key"]) == 200
-            assert metric(api, "unverifiable_keys") == 0
+            assert api.metric("unverifiable_keys") == 0
 
     async def test_keys_pass_through_bcrypt_once_when_their_pepper_is_gone(
         self, log: MemoryLog, tmp_path: Path
@@ -132,9 +125,9 @@ class TestPeppers:
             key = await a_key(api)
 
         async with running(tmp_path / "other", {"KEY_PEPPERS": NEW_PEPPER}, log=log) as api:
-            assert metric(api, "unverifiable_keys") == 1
+            assert api.metric("unverifiable_keys") == 1
             assert [await status(api, key["api_key"]) for _ in range(5)] == [200] * 5
-            assert metric(api, "bcrypt_checks_total") == 1
+            assert api.metric("bcrypt_checks_total") == 1
             async with api.client() as admin:
                 await admin.delete(f"{KEYS}/{key['key_id']}")
             assert await status(api, key["api_key"]) == 401
@@ -153,10 +146,10 @@ class TestLiving:
         yield received
         signal.signal(signal.SIGTERM, before)
 
-    async def test_a_worker_that_can_follow_no_longer_stops_itself(
-        self, log: MemoryLog, tmp_path: Path, signals: list[int], caplog: pytest.LogCaptureFixture
+    async def test_a_follower_that_finds_another_log_ends_with_that_error(
+        self, log: MemoryLog, tmp_path: Path
     ) -> None:
-        """Its lifespan ends with the error, from which the process knows that it has failed."""
+        """From which its process tells the node that it has to end."""
         async with ended_by(WrongLog), running(tmp_path, log=log) as api:
 
             async def read(*_: object, **__: object) -> object:
@@ -164,9 +157,8 @@ class TestLiving:
 
             api.reader.read = read  # type: ignore[method-assign, assignment]
             await append(log, a_key_created())
-            await eventually(lambda: signals == [signal.SIGTERM])
-        assert "can't go on" in caplog.text
-        assert list(api.state.node.living()) == []
+            await asyncio.wait([api.following], timeout=5)
+        assert list(api.node.living()) == []
 
     async def test_a_worker_without_its_parent_stops_itself(
         self, tmp_path: Path, signals: list[int], monkeypatch: pytest.MonkeyPatch
@@ -184,7 +176,7 @@ class TestLiving:
     async def test_a_log_that_changes_later_is_told_by_ready_and_validation_goes_on(
         self, log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(health, "CHECK_SECONDS", 0.001)
+        monkeypatch.setattr(log_watch, "CHECK_SECONDS", 0.001)
         problems: list[str] = []
 
         async def check_log(known: LogIdentity | None) -> LogIdentity:
@@ -203,12 +195,11 @@ class TestLiving:
 
 
 class TestStopping:
-    async def test_a_worker_leaves_its_seat(self, tmp_path: Path) -> None:
+    async def test_a_worker_and_the_follower_leave_their_seats(self, tmp_path: Path) -> None:
         async with running(tmp_path) as api:
-            node = api.state.node
-            assert len(list(node.living())) == 1
+            assert len(list(api.node.living())) == 2
 
-        assert list(node.living()) == []
+        assert list(api.node.living()) == []
 
 
 @asynccontextmanager

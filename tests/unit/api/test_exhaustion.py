@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from events.memory_log import MemoryLog
-from services.api import app, follower
+from services.api import app
+from services.api.directory import lifecycle_follower
+from services.api.directory.store_writer import StoreWriter
+from services.api.errors import StoreUnavailable
 from services.api.exhaustion import is_exhaustion
 from services.api.node import Node
 from tests.builders import a_key_created
@@ -55,47 +60,47 @@ def log() -> MemoryLog:
     return MemoryLog()
 
 
-async def test_records_that_there_was_no_memory_for_are_applied_later(
+async def test_records_that_there_was_no_room_for_are_written_later(
     log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The reader hands each record out once: a revocation that is dropped would be dropped for good."""
-    monkeypatch.setattr(follower, "EXHAUSTION_PAUSE_SECONDS", 0.001)
+    caplog.set_level("INFO")
+    monkeypatch.setattr(lifecycle_follower, "EXHAUSTION_PAUSE_SECONDS", 0.001)
     async with running(tmp_path, log=log) as api:
-        failures = [MemoryError(), MemoryError()]
-        put = api.state.directory.put
+        failures: list[Exception] = [MemoryError(), StoreUnavailable("no space left"), MemoryError()]
+        apply = StoreWriter.apply
 
-        def reluctant(*arguments: object) -> None:
+        def reluctant(*arguments: Any) -> object:
             if failures:
                 raise failures.pop()
-            put(*arguments)  # type: ignore[arg-type]
+            return apply(*arguments)
 
-        monkeypatch.setattr(api.state.directory, "put", reluctant)
+        monkeypatch.setattr(StoreWriter, "apply", reluctant)
         created = [a_key_created() for _ in range(3)]
         await append(log, *created)
         await eventually(lambda: all(event.subject in api.state.directory for event in created))
     assert not failures
-    assert caplog.text.count("out of memory") == 2
+    assert caplog.text.count("wait to be written") == 1
+    assert caplog.text.count("the store is written again") == 1
 
 
-async def test_work_that_ends_for_lack_of_resources_begins_again(
-    log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_work_of_a_worker_that_ends_for_lack_of_resources_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(app, "EXHAUSTION_PAUSE_SECONDS", 0.001)
-    async with running(tmp_path, log=log) as api:
-        failures: list[Exception] = [os_error(errno.EMFILE), MemoryError()]
-        read = api.reader.read
+    failures: list[Exception] = [os_error(errno.EMFILE), MemoryError()]
+    goes_on = asyncio.Event()
 
-        async def reluctant(*arguments: object, **options: object) -> object:
-            if failures:
-                raise failures.pop()
-            return await read(*arguments, **options)  # type: ignore[arg-type]
+    async def reluctant() -> None:
+        if failures:
+            raise failures.pop()
+        goes_on.set()
+        await asyncio.Event().wait()
 
-        api.reader.read = reluctant  # type: ignore[method-assign, assignment]
-        await eventually(lambda: not failures)
-        created = a_key_created()
-        await append(log, created)
-        await eventually(lambda: created.subject in api.state.directory)
-    assert "trying again" in caplog.text
+    monkeypatch.setattr(app, "give_memory_back", reluctant)
+    async with running(tmp_path):
+        await asyncio.wait_for(goes_on.wait(), 5)
+    assert caplog.text.count("trying again") == 2
 
 
 async def test_a_request_that_finds_nothing_left_is_to_be_sent_again(
@@ -115,9 +120,9 @@ async def test_a_request_that_finds_nothing_left_is_to_be_sent_again(
 
 
 def test_looking_at_the_seats_of_a_node_takes_no_descriptor(tmp_path: Path) -> None:
-    node = Node(made(tmp_path), 1, 1)
+    node = Node(made(tmp_path), 1)
     node.enter()
-    Node(tmp_path, 1, 1).enter()
+    Node(tmp_path, 1).enter()
     assert len(node.seats()) == 2
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
@@ -131,6 +136,6 @@ def test_looking_at_the_seats_of_a_node_takes_no_descriptor(tmp_path: Path) -> N
 
 def test_a_seat_has_its_place_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
     """Writing into a hole of a mapped file would kill the process once the disk is full."""
-    Node(made(tmp_path), 100_000, 1).enter()
+    Node(made(tmp_path), 100_000).enter()
     (seat,) = tmp_path.iterdir()
     assert seat.stat().st_blocks * 512 >= 800_000

@@ -7,7 +7,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.api import latency
-from services.api.metrics import exposition
 from tests.unit.api.callers import KEYS, VALIDATE, a_key, bearer
 from tests.unit.api.running import Surroundings
 
@@ -34,7 +33,7 @@ def test_bounds_double_and_the_last_holds_everything() -> None:
 
 
 async def samples(api: Surroundings) -> dict[tuple[str, ...], float]:
-    text = exposition(api.state.node, api.time.clock()).decode()
+    text = api.exposition().decode()
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)

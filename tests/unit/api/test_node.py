@@ -1,8 +1,7 @@
-"""The workers of one node, as real processes."""
+"""The processes of one node, as real ones."""
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -11,18 +10,14 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import pytest
-
 from services.api.node import Node
 
-pytestmark = pytest.mark.anyio
-
-PARTITIONS, COUNTERS = 2, 3
+COUNTERS = 3
 SPAWN = multiprocessing.get_context("spawn")
 
 
 def a_node(folder: Path) -> Node:
-    return Node(folder, PARTITIONS, COUNTERS)
+    return Node(folder, COUNTERS)
 
 
 def work(folder: Path, orders: Connection) -> None:
@@ -32,8 +27,6 @@ def work(folder: Path, orders: Connection) -> None:
     orders.send("seated")
     while True:
         match orders.recv():
-            case ("apply", partition, position):
-                seat.positions[partition] = position
             case ("count", counter, number):
                 seat.counters[counter] += number
             case ("leave",):
@@ -75,7 +68,7 @@ def a_worker(folder: Path) -> Iterator[WorkerProcess]:
         worker.is_killed()
 
 
-async def test_a_killed_workers_seat_is_free_and_its_numbers_stay(tmp_path: Path) -> None:
+def test_a_killed_workers_seat_is_free_and_its_numbers_stay(tmp_path: Path) -> None:
     node = a_node(tmp_path)
     node.enter()
     with a_worker(tmp_path) as worker:
@@ -86,7 +79,7 @@ async def test_a_killed_workers_seat_is_free_and_its_numbers_stay(tmp_path: Path
     assert [seat.counters[1] for seat in node.seats()] == [0, 41]
 
 
-async def test_the_next_worker_takes_the_seat_over_and_counts_on(tmp_path: Path) -> None:
+def test_the_next_worker_takes_the_seat_over_and_counts_on(tmp_path: Path) -> None:
     with a_worker(tmp_path) as worker:
         worker.does("count", 1, 41)
 
@@ -97,81 +90,18 @@ async def test_the_next_worker_takes_the_seat_over_and_counts_on(tmp_path: Path)
         assert seat.counters[1] == 42
 
 
-async def test_a_writer_waits_for_a_living_worker(tmp_path: Path) -> None:
-    node = a_node(tmp_path)
-    node.enter().positions[0] = 8
+def test_a_seat_that_was_left_is_free_and_its_numbers_stay(tmp_path: Path) -> None:
     with a_worker(tmp_path) as worker:
-        worker.does("apply", 0, 7)
-        waiting = asyncio.create_task(node.applied(0, 7))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(waiting), 0.05)
-
-        worker.does("apply", 0, 8)
-
-        await asyncio.wait_for(waiting, 5)
-
-
-async def test_a_writer_does_not_wait_for_a_dead_worker(tmp_path: Path) -> None:
-    node = a_node(tmp_path)
-    node.enter().positions[0] = 8
-    with a_worker(tmp_path) as worker:
-        waiting = asyncio.create_task(node.applied(0, 7))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(waiting), 0.05)
-
-        worker.is_killed()
-
-        await asyncio.wait_for(waiting, 5)
-        await asyncio.wait_for(node.applied(0, 7), 5)
-
-
-async def test_a_writer_does_not_wait_for_a_worker_that_has_left(tmp_path: Path) -> None:
-    node = a_node(tmp_path)
-    node.enter().positions[0] = 8
-    with a_worker(tmp_path) as worker:
+        worker.does("count", 1, 41)
         worker.does("leave")
 
-        await asyncio.wait_for(node.applied(0, 7), 5)
+        node = a_node(tmp_path)
+        assert list(node.living()) == []
+        assert node.enter().counters[1] == 41
+        assert len(node.seats()) == 1
 
 
-async def test_a_writer_waits_for_itself(tmp_path: Path) -> None:
-    node = a_node(tmp_path)
-    seat = node.enter()
-    waiting = asyncio.create_task(node.applied(1, 0))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(waiting), 0.05)
-
-    seat.positions[1] = 1
-
-    await asyncio.wait_for(waiting, 5)
-
-
-async def test_a_writer_waits_for_a_worker_that_entered_after_it(tmp_path: Path) -> None:
-    node = a_node(tmp_path)
-    node.enter().positions[0] = 1
-    with a_worker(tmp_path) as later:
-        waiting = asyncio.create_task(node.applied(0, 0))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(waiting), 0.05)
-
-        later.does("apply", 0, 1)
-
-        await asyncio.wait_for(waiting, 5)
-
-
-async def test_a_wait_that_has_begun_ignores_who_enters_later(tmp_path: Path) -> None:
-    """Whoever enters later reads the record before it listens: waiting for it would hold up every writer."""
-    node = a_node(tmp_path)
-    seat = node.enter()
-    waiting = asyncio.create_task(node.applied(0, 0))
-    await asyncio.sleep(0)
-    with a_worker(tmp_path):
-        seat.positions[0] = 1
-
-        await asyncio.wait_for(waiting, 5)
-
-
-async def test_each_worker_has_a_seat_of_its_own(tmp_path: Path) -> None:
+def test_each_worker_has_a_seat_of_its_own(tmp_path: Path) -> None:
     with a_worker(tmp_path) as one, a_worker(tmp_path) as two:
         one.does("count", 0, 1)
         two.does("count", 0, 2)
@@ -179,7 +109,7 @@ async def test_each_worker_has_a_seat_of_its_own(tmp_path: Path) -> None:
         assert [seat.counters[0] for seat in a_node(tmp_path).seats()] == [1, 2]
 
 
-async def test_asking_who_lives_takes_nobodys_seat(tmp_path: Path) -> None:
+def test_asking_who_lives_takes_nobodys_seat(tmp_path: Path) -> None:
     node = a_node(tmp_path)
     own = node.enter()
     for _ in range(3):

@@ -105,4 +105,4 @@ def test_two_that_put_it_forward_at_once_never_undo_each_other(tmp_path: Path) -
 
 def test_the_clock_is_no_workers_seat(tmp_path: Path) -> None:
     node_offset(tmp_path)
-    assert Node(tmp_path, 1, 1).seats() == []
+    assert Node(tmp_path, 1).seats() == []

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from events.lineage import Key, Lineage, issued_key, park
-from events.memory_log import MemoryLog
 from events.shown_keys import display_prefix
-from services.api.directory import KeyDirectory
+from services.api.limits.due import DueSignal
+from services.api.limits.rate_limits import RateLimits
+from services.api.limits.window_tables import WindowTables
 from services.api.metrics import Metrics
 from services.api.validation.bcrypt_fallback import BcryptFallback
 from services.api.validation.hashing import Hasher
@@ -21,9 +23,8 @@ from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.builders import a_key_created
 from tests.fakes import ManualTime
-from tests.pepper_fakes import known_peppers
-from tests.unit.api.workers import judge, known_key
-from tests.window_fakes import a_view_of_windows
+from tests.unit.api.directory.harness import a_store
+from tests.unit.api.workers import LocalFollower, judge
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PEPPER = Pepper("2026", "a pepper of thirty-two characters")
@@ -35,19 +36,27 @@ WRONG = Question("prediction", "delete", "198.51.100.1")
 class Desk:
     """A validator, and the keys that it knows."""
 
-    def __init__(self, hasher: Hasher) -> None:
+    def __init__(self, folder: Path, hasher: Hasher, peppers: Sequence[Pepper] = (PEPPER,)) -> None:
         self.time = ManualTime(NOW)
-        self.fingerprints = Fingerprints([PEPPER])
-        self.directory = KeyDirectory(self.fingerprints.known_ids)
+        self.fingerprints = Fingerprints(peppers)
+        self.store = a_store(folder, self.fingerprints.known_ids)
         self.clock = self.time.clock()
+        directory = self.store.directory
+        follower = LocalFollower(self.store.writer, self.fingerprints.newest_id)
         bcrypt_fallback = BcryptFallback(
-            self.directory, self.fingerprints, known_peppers(MemoryLog()), hasher, self.clock, Metrics()
+            directory, self.fingerprints, follower, hasher, self.clock, Metrics()
         )
-        self.validator = KeyValidator(self.directory, self.fingerprints, bcrypt_fallback, a_view_of_windows())
+        self._tables, self._due = WindowTables(folder), DueSignal(folder)
+        limits = RateLimits(self._tables, self._due)
+        self.validator = KeyValidator(directory, self.fingerprints, bcrypt_fallback, limits)
+
+    def close(self) -> None:
+        self._tables.close()
+        self._due.close()
 
     def knows(self, *keys: Key, parked: str | None = None) -> None:
         lineage = Lineage(keys[0].lineage_id, len(keys), keys)
-        self.directory.put(lineage if parked is None else park(lineage, parked).lineage)
+        self.store.writer.put(lineage if parked is None else park(lineage, parked).lineage)
 
     def a_key(self, **facts: Any) -> tuple[bytes, Key]:
         """A fresh secret and its key, issued with these facts."""
@@ -68,10 +77,17 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def hasher() -> Iterator[Hasher]:
     hasher = Hasher(4)
-    yield Desk(hasher)
+    yield hasher
     hasher.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, hasher: Hasher) -> Iterator[Desk]:
+    desk = Desk(tmp_path, hasher)
+    yield desk
+    desk.close()
 
 
 def test_a_known_live_key_passes(desk: Desk) -> None:
@@ -302,21 +318,15 @@ def test_verdicts_are_never_remembered(desk: Desk) -> None:
     assert desk.verdict(secret, Question("platform", "predict", "203.0.113.7")) is Verdict.INACTIVE
 
 
-def test_keys_work_on_under_an_older_pepper(desk: Desk) -> None:
+def test_keys_work_on_under_an_older_pepper(tmp_path: Path, hasher: Hasher) -> None:
     older = Pepper("2025", "an older pepper of many characters")
+    desk = Desk(tmp_path, hasher, [PEPPER, older])
     secret, key = desk.a_key()
-    fingerprints = Fingerprints([PEPPER, older])
-    directory = KeyDirectory(fingerprints.known_ids)
-    under_older = Fingerprints([older]).newest(secret)
-    directory.put(Lineage(key.lineage_id, 1, (key._replace(fingerprint=under_older, pepper_id=older.id),)))
-    hasher = Hasher(4)
+    desk.knows(key._replace(fingerprint=Fingerprints([older]).newest(secret), pepper_id=older.id))
 
-    clock = desk.time.clock()
-    bcrypt_fallback = BcryptFallback(
-        directory, fingerprints, known_peppers(MemoryLog()), hasher, clock, Metrics()
-    )
-    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, a_view_of_windows())
-    hasher.close()
+    known = desk.validator.find(secret)
 
-    assert validator.find(secret) is known_key(directory, key.key_id)
-    assert directory.unverifiable_count == 0
+    assert known is not None
+    assert known.key_id == key.key_id
+    assert desk.store.unverifiable == 0
+    desk.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from events.clock import Clock
 from events.codec import encode
+from events.errors import LogUnavailable
 from events.keys import KeyEvent
 from events.lifecycle import read_event
 from events.lineage import KeySettings
@@ -19,19 +20,25 @@ from events.log import EventLog, LogReader
 from events.memory_log import MemoryLog
 from events.topics import Topic, Topics
 from services.api.commands import Issue, KeyCommands, Requester
-from services.api.directory import KeyDirectory
-from services.api.follower import Follower
-from services.api.known_key import KnownKey
-from services.api.metrics import COUNTERS, Metrics
+from services.api.directory.freshness import Freshness
+from services.api.directory.key_directory import KeyDirectory
+from services.api.directory.key_facts import KeyFacts
+from services.api.directory.key_store import KeyStore
+from services.api.directory.lifecycle_follower import LifecycleFollower
+from services.api.directory.store_writer import StoreWriter
+from services.api.limits.due import DueSignal
+from services.api.limits.rate_limits import RateLimits
+from services.api.limits.window_tables import WindowTables
+from services.api.metrics import COUNTERS, Metrics, exposition
 from services.api.node import Node
+from services.api.node_folder import limits_folder
 from services.api.validation.bcrypt_fallback import BcryptFallback
 from services.api.validation.hashing import Hasher
 from services.api.validation.key_material import Fingerprints, Pepper
+from services.api.validation.known_peppers import KnownPeppers
 from services.api.validator import KeyValidator, Question
 from services.api.verdict import Verdict
 from tests.fakes import ManualTime
-from tests.pepper_fakes import known_peppers
-from tests.window_fakes import a_view_of_windows
 
 TOPIC: Topic = Topics.from_environment({}).lifecycle
 PEPPER = Pepper("2026", "a pepper of thirty-two characters")
@@ -58,17 +65,32 @@ SETTINGS = KeySettings(
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The parts of a worker; `validate` is what a request for validation comes to."""
+    """The parts of a worker and of its node's follower; `validate` is what a request comes to."""
 
+    store: KeyStore
+    writer: StoreWriter
     directory: KeyDirectory
+    freshness: Freshness
     fingerprints: Fingerprints
     node: Node
     metrics: Metrics
     hasher: Hasher
-    follower: Follower
+    follower: LifecycleFollower
     commands: KeyCommands
     validator: KeyValidator
     clock: Clock
+    due: DueSignal
+    tables: WindowTables
+
+    def close(self) -> None:
+        """Give back what it holds, but for the store."""
+        self.hasher.close()
+        self.due.close()
+        self.tables.close()
+
+    @property
+    def applied(self) -> Mapping[int, int]:
+        return self.directory.positions()
 
     async def validate(self, secret: str | bytes, question: Question = NOTHING_MORE) -> Verdict:
         presented = secret.encode() if isinstance(secret, str) else secret
@@ -77,18 +99,60 @@ class Worker:
             return Verdict.UNKNOWN
         return judge(self.validator, known, question, self.clock.seconds())
 
+    def exposition(self) -> bytes:
+        return exposition(self.node, self.freshness, self.clock)
 
-def judge(validator: KeyValidator, known: KnownKey, question: Question, now_seconds: float) -> Verdict:
+
+class LocalFollower:
+    """What bcrypt asks and tells the follower of the node, in the same process."""
+
+    def __init__(self, writer: StoreWriter, pepper_id: str, peppers: KnownPeppers | None = None) -> None:
+        """Without `peppers` every one is known."""
+        self._writer = writer
+        self._pepper_id = pepper_id
+        self._peppers = peppers
+
+    async def is_pepper_known(self, pepper_id: str) -> bool | None:
+        if self._peppers is None:
+            return True
+        try:
+            return await self._peppers.include(pepper_id)
+        except LogUnavailable:
+            return None
+
+    async def learn(self, key_id: str, fingerprint: bytes) -> bool | None:
+        self._writer.learn(key_id, fingerprint, self._pepper_id)
+        return True
+
+
+def judge(validator: KeyValidator, known: KeyFacts, question: Question, now_seconds: float) -> Verdict:
     """All that is asked of a key that was found, as the route asks it."""
     verdict = validator.judge_key(known, now_seconds)
     return validator.judge_question(known, question, now_seconds) if verdict is Verdict.VALID else verdict
 
 
-def known_key(directory: KeyDirectory, key_id: str) -> KnownKey:
-    """The key as validation finds it: by its fingerprint, or by what is visible of it."""
-    key = directory.key(key_id)
-    found = [directory.find(key.fingerprint), *directory.unverifiable(key.key_prefix)]
-    return next(known for known in found if known is not None and known.key_id == key_id)
+def known_key(directory: KeyDirectory, key_id: str) -> KeyFacts:
+    """The key as validation finds it."""
+    facts = directory.facts(key_id)
+    assert facts is not None
+    return facts
+
+
+#: By folder. LMDB lets a process open a store once, and a test may stop a node and start it again.
+_OPEN_STORES: dict[Path, KeyStore] = {}
+
+
+def store_in(folder: Path) -> KeyStore:
+    """The store of the node in that folder, open for writing until the test ends."""
+    if folder not in _OPEN_STORES:
+        _OPEN_STORES[folder] = KeyStore(made(folder), readonly=False)
+    return _OPEN_STORES[folder]
+
+
+def close_stores() -> None:
+    """At the end of every test."""
+    while _OPEN_STORES:
+        _OPEN_STORES.popitem()[1].close()
 
 
 def build(
@@ -99,21 +163,69 @@ def build(
     peppers: Sequence[Pepper] = (PEPPER,),
     hasher: Hasher | None = None,
 ) -> Worker:
-    """The parts, put together as `services.api.app` does; nothing runs yet."""
+    """A worker of a node of its own, and the node's follower; nothing runs yet."""
     time = time or ManualTime(datetime.now(UTC))
-    clock, metrics, hasher = time.clock(), Metrics(), hasher or Hasher(4)
-    fingerprints = Fingerprints(peppers)
-    directory = KeyDirectory(fingerprints.known_ids)
-    node = Node(made(folder), TOPIC.partitions, COUNTERS)
-    follower = Follower(reader, directory, node, metrics, clock, time.boottime)
+    clock, metrics, store = time.clock(), Metrics(), store_in(folder)
+    writer = StoreWriter(store, Fingerprints(peppers).known_ids)
+    freshness = Freshness(folder, time.boottime)
+    freshness.begin()
+    follower = LifecycleFollower(reader, store, writer, freshness, metrics, clock, time.boottime)
+    return _worker(folder, log, peppers, hasher, writer, freshness, follower, metrics, clock)
+
+
+def a_sibling(worker: Worker, folder: Path, log: EventLog, peppers: Sequence[Pepper] = (PEPPER,)) -> Worker:
+    """Another worker of the same node: it has the same store, follower and clock."""
+    return _worker(
+        folder,
+        log,
+        peppers,
+        None,
+        worker.writer,
+        worker.freshness,
+        worker.follower,
+        Metrics(),
+        worker.clock,
+    )
+
+
+def _worker(
+    folder: Path,
+    log: EventLog,
+    peppers: Sequence[Pepper],
+    hasher: Hasher | None,
+    writer: StoreWriter,
+    freshness: Freshness,
+    follower: LifecycleFollower,
+    metrics: Metrics,
+    clock: Clock,
+) -> Worker:
+    """The parts, put together as `services.api.app` does."""
+    hasher, fingerprints = hasher or Hasher(4), Fingerprints(peppers)
+    store = store_in(folder)
+    directory = KeyDirectory(store)
     commands = KeyCommands(
-        log, TOPIC.name, follower, directory, node, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
+        log, TOPIC.name, directory, hasher, fingerprints, clock, metrics, "urn:hokusai:test"
     )
-    bcrypt_fallback = BcryptFallback(
-        directory, fingerprints, known_peppers(MemoryLog(), fingerprints.known_ids), hasher, clock, metrics
+    local = LocalFollower(writer, fingerprints.newest_id)
+    bcrypt_fallback = BcryptFallback(directory, fingerprints, local, hasher, clock, metrics)
+    tables, due = WindowTables(limits_folder(folder)), DueSignal(limits_folder(folder))
+    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, RateLimits(tables, due))
+    return Worker(
+        store=store,
+        writer=writer,
+        directory=directory,
+        freshness=freshness,
+        fingerprints=fingerprints,
+        node=Node(folder, COUNTERS),
+        metrics=metrics,
+        hasher=hasher,
+        follower=follower,
+        commands=commands,
+        validator=validator,
+        clock=clock,
+        due=due,
+        tables=tables,
     )
-    validator = KeyValidator(directory, fingerprints, bcrypt_fallback, a_view_of_windows())
-    return Worker(directory, fingerprints, node, metrics, hasher, follower, commands, validator, clock)
 
 
 def made(folder: Path) -> Path:
@@ -125,7 +237,10 @@ def made(folder: Path) -> Path:
 @asynccontextmanager
 async def following(worker: Worker, positions: Mapping[int, int] | None = None) -> AsyncIterator[Worker]:
     """The worker at work, from the positions of its snapshot on or from the beginning of the log."""
-    await worker.follower.start(positions or {})
+    if positions is not None:
+        worker.writer.set_positions(positions)
+    worker.metrics.sit(worker.node.enter())
+    await worker.follower.start()
     task = asyncio.create_task(worker.follower.run())
     try:
         yield worker
@@ -134,7 +249,7 @@ async def following(worker: Worker, positions: Mapping[int, int] | None = None) 
         with contextlib.suppress(asyncio.CancelledError):
             await task
         worker.node.leave()
-        worker.hasher.close()
+        worker.close()
 
 
 @asynccontextmanager
@@ -166,7 +281,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 async def caught_up(worker: Worker, log: MemoryLog) -> None:
     """Return once the worker has applied all that is in the log."""
     ends = await log.reader(TOPIC).end_offsets()
-    await eventually(lambda: dict(worker.follower.applied) == dict(ends))
+    await eventually(lambda: dict(worker.applied) == dict(ends))
 
 
 async def events_in(log: MemoryLog) -> list[KeyEvent]:

@@ -44,6 +44,12 @@ def test_right_answers_count() -> None:
     assert a_measurement().right() == a_measurement()
 
 
+def test_a_broken_connection_is_no_wrong_answer_where_servers_are_killed() -> None:
+    assert a_measurement(errors=1).right(may_lose=True).errors == 1
+    with pytest.raises(WrongAnswers):
+        a_measurement(errors=1, wrong=1).right(may_lose=True)
+
+
 def test_a_plan_holds_every_answer_and_request_after_its_length() -> None:
     """Blocks are read by their length: a request may hold any byte, line ends too."""
     request = Request("/validate", {"Authorization": "Bearer x"}, b'{"a":\n1}')

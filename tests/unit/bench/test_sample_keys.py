@@ -37,6 +37,16 @@ def test_what_becomes_of_sample_keys_is_what_the_fold_says() -> None:
             assert bool(lineage.current.settings.allowed_ips) is (number % 2 == 1)
 
 
+def test_a_choice_of_keys_that_pass_has_all_kinds_of_them() -> None:
+    """Every tenth is rotated, every second has an allowlist: a choice of every tenth would have one kind."""
+    keys = SampleKeys(PEPPER)
+    chosen = set(keys.some_current(1000, 100))
+    numbers = [number for number in range(1000) if keys.current(number) in chosen]
+    assert len(numbers) == len(chosen) <= 100
+    assert {number % 10 for number in numbers} == set(range(10)) - {1}
+    assert set(keys.some_current(1000, 100)) == chosen
+
+
 def test_sample_uses_are_distinct_and_spread_over_their_keys() -> None:
     keys, until = SampleKeys(PEPPER), datetime.now(UTC)
     uses = [decode(value) for _, value in some_uses(keys, key_count=4, count=100, until=until)]

@@ -77,7 +77,9 @@ async def test_a_lost_answer_leaves_the_outcome_unknown_and_the_event_takes_effe
         await worker.commands.rotate(issue.key.key_id, NO_GRACE, ADMIN)
 
     await caught_up(worker, log)
-    assert worker.directory.key(unknown.value.key_id).lineage_id == issue.key.lineage_id
+    key = worker.directory.key(unknown.value.key_id)
+    assert key is not None
+    assert key.lineage_id == issue.key.lineage_id
     assert await worker.validate(issue.secret) is Verdict.INACTIVE
 
 

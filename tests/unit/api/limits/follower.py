@@ -13,6 +13,7 @@ from events.clock import Clock
 from events.log import EventLog, LogReader
 from events.memory_log import MemoryLog
 from events.totals import WindowCount
+from services.api.directory.freshness import Freshness
 from services.api.limits.counter_follower import CounterFollower
 from services.api.limits.due import DueListener
 from services.api.limits.node_id import node_id
@@ -77,9 +78,9 @@ async def a_follower(
 
 def samples(follower: FollowerProcess, folder: Path) -> dict[str, float]:
     """What its metrics say."""
-    node = Node(folder, 1, NUMBERS)
+    node = Node(folder, NUMBERS)
     follower.metrics.sit(node.enter())
-    families = list(NodeCollector(node, Clock()).collect())
+    families = list(NodeCollector(node, Freshness(folder), Clock()).collect())
     node.leave()
     return {sample.name: sample.value for family in families for sample in family.samples}
 

@@ -11,6 +11,7 @@ import pytest
 
 from events.clock import Clock
 from services.api import app
+from services.api.directory.freshness import Freshness
 from services.api.metrics import exposition
 from services.api.node import Node
 from tests.unit.api.running import Surroundings, running
@@ -140,9 +141,9 @@ class TestManyAtOnce:
     ) -> None:
         made = []
 
-        def counted(node: Node, clock: Clock) -> bytes:
+        def counted(node: Node, freshness: Freshness, clock: Clock) -> bytes:
             made.append(1)
-            return exposition(node, clock)
+            return exposition(node, freshness, clock)
 
         monkeypatch.setattr(app, "exposition", counted)
         answers = [await anyone.get("/metrics") for _ in range(100)]
