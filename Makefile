@@ -12,7 +12,7 @@ help:
 	@echo "make check        lint and types"
 	@echo "make unit | integration | acceptance    one level of the tests"
 	@echo "make chaos        kill and stop everything at random while it is used (make chaos SECONDS=600 SEED=7)"
-	@echo "make bench        measure it all, about half an hour (make bench ARGS=--quick: try it out)"
+	@echo "make bench        measure it all, more than an hour (make bench ARGS=--quick: try it out)"
 	@echo "make lock         pin what pyproject.toml asks for, with hashes"
 
 up: $(INSTALLED)

@@ -48,9 +48,14 @@ Measure = Callable[[Bench, Report], None]
 
 def run_bench(name: str, measure: Measure) -> None:
     """Run one bench as the command line asks for it; print and write what it finds."""
+    run(name, measure, quick=bench_parser(name, measure).parse_args().quick)
+
+
+def bench_parser(name: str, measure: Callable[..., None]) -> argparse.ArgumentParser:
+    """The options that every bench has; some add their own."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=measure.__doc__)
     parser.add_argument("--quick", action="store_true", help="try it out; the figures mean nothing")
-    run(name, measure, quick=parser.parse_args().quick)
+    return parser
 
 
 def run(name: str, measure: Measure, *, quick: bool) -> None:

@@ -11,6 +11,7 @@ import random  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections import Counter  # noqa: E402
+from http.client import HTTPException  # noqa: E402
 from itertools import cycle  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -40,7 +41,7 @@ def main(url: str, plan: str, connections: str, seconds: str, pause_ms: str) -> 
             try:
                 answer = client.request("POST", path, body, {"Content-Type": "application/json", **headers})
                 content = answer.read()
-            except OSError:
+            except (OSError, HTTPException):
                 failures["errors"] += 1
                 continue
             latencies_us.append((time.perf_counter() - sent) * 1e6)

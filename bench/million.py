@@ -1,11 +1,15 @@
-"""A million keys: how long a worker takes until it is ready, what memory it takes, what it still answers."""
+"""A million keys or more: how long a node takes until it answers, what memory it takes, how fast it is."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
+import shutil
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -13,45 +17,62 @@ import psycopg
 from bench import traffic
 from bench.answers import check
 from bench.append import append_all
-from bench.command import Bench, run_bench
+from bench.command import Bench, bench_parser, run
 from bench.figure import Figure, Goal, ratios
 from bench.interleaved import busiest, interleaved, per_second
-from bench.load import Load
+from bench.load import Load, Traffic
+from bench.node_memory import folder_mb, follower_memory, report_follower, report_workers
 from bench.progress import applied, follow
 from bench.report import Report
 from bench.sample_keys import SampleKeys
 from bench.servers import NO_DATABASE, PEPPER, BenchService, Place
 
-KEYS = 1_000_000
-FEW_KEYS = 1000
+QUICK_KEYS = 20_000
 ASKED_FOR = 100_000
 CONNECTIONS = 32
 
 
-def million(bench: Bench, report: Report) -> None:
-    """A log of a million keys, a tenth rotated and a tenth revoked: start-up, memory, validation."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many keys, compared with how few, how often, and within how many seconds a node has to answer."""
+
+    keys: int
+    few: int
+    repeats: int
+    from_snapshot: Goal | None
+    from_log: Goal
+    warm: Goal
+    has_snapshot: bool = True
+
+
+A_MILLION = Size(1_000_000, 1000, 3, Goal(at_most=12), Goal(at_most=45), Goal(at_most=2))
+TEN_MILLION = Size(
+    10_000_000, A_MILLION.keys, 1, None, Goal(at_most=480), Goal(at_most=5), has_snapshot=False
+)
+
+
+def million(bench: Bench, report: Report, size: Size) -> None:
+    """A log of many keys, a tenth rotated and a tenth revoked: start-up, memory, validation."""
     keys = SampleKeys(PEPPER)
-    count = bench.scaled(KEYS, 20_000)
     place = bench.servers.place()
-    records = asyncio.run(append_all(place.kafka, place.topics.lifecycle.name, keys.lives(count)))
+    records = asyncio.run(append_all(place.kafka, place.topics.lifecycle.name, keys.lives(size.keys)))
     report.remark(
-        f"The log: {records:,} records of {count:,} keys. Memory is what each worker has alone (USS)."
+        f"The log: {records:,} records of {size.keys:,} keys. Memory of a worker is what it has alone (USS) "
+        "once it has answered for many keys. That of the follower is without what it has mapped of the "
+        "store, which the system takes back when it needs it; USS and RSS are with it. From the log alone: "
+        "Postgres is away. Warm: it is there and not read."
     )
-    _fill_postgres(report, place, records)
-    for what, database_url, goal in (
-        ("Postgres' snapshot", place.database_url, 15.0),
-        ("the log alone", NO_DATABASE, 60.0),
-    ):
-        times, memory = [], []
-        for _ in range(1 if bench.quick else 3):
-            began = time.perf_counter()
-            with place.api(DATABASE_URL=database_url) as api:
-                times.append(time.perf_counter() - began)
-                memory.append(_memory_mb(api))
-                _check_answers(api, keys, count)
-        report.add(f"ready from {what}", Figure(times), "s", Goal(at_most=goal), "from the process' start")
-        report.add(f"memory of a worker, from {what}", Figure(memory), "MB", Goal(at_most=600))
-    _against_few(bench, report, keys, count, place)
+    if size.has_snapshot:
+        _fill_postgres(report, place, records)
+        snapshot = {"DATABASE_URL": place.database_url}
+        _report_starts(report, keys, size, place, "from Postgres' snapshot", size.from_snapshot, snapshot)
+    folder = place.folder / "node"
+    alone = {"DATABASE_URL": NO_DATABASE, "NODE_FOLDER": str(folder)}
+    _report_starts(report, keys, size, place, "from the log alone", size.from_log, alone)
+    report.add("the node's folder", Figure([folder_mb(folder)]), "MB", note="what it has on the disk")
+    _report_warm_starts(report, keys, size, place, folder)
+    report_workers(report, keys, size.keys, place, folder)
+    _against_few(bench, report, keys, size, place, folder)
 
 
 def _fill_postgres(report: Report, place: Place, records: int) -> None:
@@ -63,6 +84,42 @@ def _fill_postgres(report: Report, place: Place, records: int) -> None:
         progress = follow(lambda: applied(database, "projector", topic), records)
         database.execute("ANALYZE")
     report.add("the read model's filling meanwhile", Figure([progress.per_second]), "events/s")
+
+
+def _report_starts(
+    report: Report,
+    keys: SampleKeys,
+    size: Size,
+    place: Place,
+    what: str,
+    goal: Goal | None,
+    settings: Mapping[str, str],
+) -> None:
+    """Starts of a node that knows nothing yet; the last one leaves its folder, where it has one."""
+    times: list[float] = []
+    for _ in range(size.repeats):
+        if "NODE_FOLDER" in settings:
+            shutil.rmtree(settings["NODE_FOLDER"], ignore_errors=True)
+        began = time.perf_counter()
+        with place.api(1, **settings) as api:
+            times.append(time.perf_counter() - began)
+            _check_answers(api, keys, size.keys)
+            memory = follower_memory(api)
+    report.add(f"ready {what}", Figure(times), "s", goal, "from the process' start")
+    report_follower(report, memory, what)
+
+
+def _report_warm_starts(report: Report, keys: SampleKeys, size: Size, place: Place, folder: Path) -> None:
+    """Starts of a node that was stopped, until it has answered for a key."""
+    secret = keys.secret(2)
+    times = []
+    for _ in range(max(2, size.repeats)):
+        began = time.perf_counter()
+        with place.api(NODE_FOLDER=str(folder)) as api:
+            check(api.url, [(traffic.bearer(secret), 200, keys.key_id(2))])
+            times.append(time.perf_counter() - began)
+            _check_answers(api, keys, size.keys)
+    report.add("warm start until it answers", Figure(times), "s", size.warm, "from the process' start")
 
 
 def _check_answers(api: BenchService, keys: SampleKeys, count: int) -> None:
@@ -78,33 +135,50 @@ def _check_answers(api: BenchService, keys: SampleKeys, count: int) -> None:
                 check(api.url, [dead])
 
 
-def _against_few(bench: Bench, report: Report, keys: SampleKeys, count: int, place: Place) -> None:
+def _against_few(
+    bench: Bench, report: Report, keys: SampleKeys, size: Size, place: Place, folder: Path
+) -> None:
     few = bench.servers.place()
-    asyncio.run(append_all(few.kafka, few.topics.lifecycle.name, keys.lives(FEW_KEYS)))
+    asyncio.run(append_all(few.kafka, few.topics.lifecycle.name, keys.lives(size.few)))
+
+    def asked(count: int) -> Traffic:
+        return traffic.many_keys(keys.some_current(count, ASKED_FOR), bench.scaled(traffic.PREPARED, 10_000))
+
     with ExitStack() as opened:
-        of_many = opened.enter_context(place.api())
+        of_many = opened.enter_context(place.api(NODE_FOLDER=str(folder)))
         of_few = opened.enter_context(few.api(DATABASE_URL=NO_DATABASE))
         load = Load(CONNECTIONS, bench.seconds)
-        prepared = bench.scaled(traffic.PREPARED, 10_000)
-        asked = [secret for n in range(min(count, ASKED_FOR)) if (secret := keys.current(n)) is not None]
-        asked_few = [secret for n in range(FEW_KEYS) if (secret := keys.current(n)) is not None]
-        run = bench.generator.run
         found = interleaved(
             {
-                "many": functools.partial(run, of_many.url, traffic.many_keys(asked, prepared), load),
-                "few": functools.partial(run, of_few.url, traffic.many_keys(asked_few, prepared), load),
+                "many": functools.partial(bench.generator.run, of_many.url, asked(size.keys), load),
+                "few": functools.partial(bench.generator.run, of_few.url, asked(size.few), load),
             },
             bench.repeats,
         )
     many, few_keys = per_second(found["many"]), per_second(found["few"])
-    report.add(f"validate, {count:,} keys known", many, "requests/s", note=busiest(found["many"]))
-    report.add(f"validate, {FEW_KEYS:,} keys known", few_keys, "requests/s", note=busiest(found["few"]))
-    report.add("many keys against few", ratios(many, few_keys), "x")
+    report.add(f"validate, {size.keys:,} keys known", many, "requests/s", note=busiest(found["many"]))
+    report.add(f"validate, {size.few:,} keys known", few_keys, "requests/s", note=busiest(found["few"]))
+    report.add("many keys against few", ratios(many, few_keys), "x", Goal(0.9))
 
 
-def _memory_mb(api: BenchService) -> float:
-    return max(worker.memory_full_info().uss for worker in api.workers()) / 1e6
+def main(name: str, usual: Size) -> None:
+    """Run it as the command line asks for it."""
+    parser = bench_parser(name, million)
+    parser.add_argument("--keys", type=int, help=f"how many ({usual.keys:,} where it is not told)")
+    parser.add_argument("--snapshot", action="store_true", help="start from Postgres' snapshot, too")
+    options = parser.parse_args()
+    size = usual
+    if options.keys:
+        nearest = A_MILLION if options.keys <= A_MILLION.keys else TEN_MILLION
+        name, size = f"million_{options.keys}", dataclasses.replace(nearest, keys=options.keys)
+    elif options.quick:
+        size = dataclasses.replace(size, keys=QUICK_KEYS, few=A_MILLION.few)
+    if options.quick:
+        size = dataclasses.replace(size, repeats=1)
+    if options.snapshot:
+        size = dataclasses.replace(size, has_snapshot=True)
+    run(name, functools.partial(million, size=size), quick=options.quick)
 
 
 if __name__ == "__main__":
-    run_bench(Path(__file__).stem, million)
+    main(Path(__file__).stem, A_MILLION)

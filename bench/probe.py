@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-from bench.load import Request
+from bench.load import Request, WrongAnswers
 from bench.servers import ADMIN_TOKEN, BenchService
 from services.local.ports import LOOPBACK
 
@@ -77,6 +77,28 @@ async def meet_every_worker(
         if len(met) == workers:
             return list(met.values())
     raise RuntimeError(f"only {len(met)} workers of {server.name} have ever taken a connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """When DELETE was sent and answered, by the monotonic clock in seconds."""
+
+    sent_at: float
+    answered_at: float
+
+    @property
+    def took_ms(self) -> float:
+        return (self.answered_at - self.sent_at) * 1000
+
+
+def revoke(server: BenchService, key_id: str) -> Revoked:
+    """Revoke a key. Blocks; raises `WrongAnswers` unless it is revoked."""
+    sent_at = time.monotonic()
+    status, body = admin(server, "DELETE", f"/api/v1/keys/{key_id}")
+    answered_at = time.monotonic()
+    if status != http.HTTPStatus.OK:
+        raise WrongAnswers(f"DELETE answered {status} {body}")
+    return Revoked(sent_at, answered_at)
 
 
 def admin(server: BenchService, method: str, path: str, body: str | None = None) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psycopg
 
 POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 900.0
+PATIENCE_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Nothing has to be kept: the secret of any key can be asked for again.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -81,6 +82,11 @@ class SampleKeys:
         if number % 10 == 1:
             return None
         return self.secret(number, generation=1 if number % 10 == 0 else 0)
+
+    def some_current(self, count: int, most: int) -> list[str]:
+        """The secrets that pass at the end of `lives`, of so many keys at most, chosen among all of them."""
+        chosen = random.Random(3).sample(range(count), min(count, most))  # noqa: S311
+        return [secret for number in chosen if (secret := self.current(number)) is not None]
 
     def _record(self, template: bytes, number: int, generation: int, key_id: str) -> Record:
         secret = self.secret(number, generation).encode()

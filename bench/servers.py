@@ -9,7 +9,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from bench.progress import wait_until
 from events.settings import KafkaSettings
 from events.topic_admin import apply_topics
 from events.topics import Topics
+from services.api.follower_process import NAME as FOLLOWER
 from services.api.validation.key_material import Pepper
 from services.local.kafka import EmbeddedKafka
 from services.local.ports import LOOPBACK, free_ports
@@ -36,6 +37,8 @@ PEPPER = Pepper("bench", "a-pepper-for-benches-only-5d1c9e7b42a8f603")
 #: Nobody listens there: a service that is started with it has to do without Postgres.
 NO_DATABASE = f"postgresql://nobody@{LOOPBACK}:1/none"
 
+#: Ten million keys are read from the log before a node answers.
+START_SECONDS = 1800.0
 #: What a server may use of a fifth of a second and still be idle: its timers.
 IDLE_SECONDS = 0.03
 
@@ -63,9 +66,13 @@ class BenchService(Service):
 
     def workers(self) -> list[psutil.Process]:
         """Those that answer: the children where it has several workers, else itself."""
-        parent, *children = self.processes()
-        workers = [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
-        return workers or [parent]
+        return workers_of(psutil.Process(self.pid))
+
+    def follower(self) -> psutil.Process:
+        """The process of a node of the api that reads the log."""
+        children = psutil.Process(self.pid).children()
+        (follower,) = (child for child in children if child.name() == FOLLOWER)
+        return follower
 
     def cpu_seconds(self) -> float:
         """Processor time of all its processes so far."""
@@ -125,11 +132,13 @@ class Place:
             yield service
 
     @contextmanager
-    def python(self, module: str, *arguments: str, path: str = "/") -> Iterator[BenchService]:
-        """A server of ours, `python -m module port ...`, on the server's core, ready."""
+    def python(self, module: str, *arguments: str, workers: int = 1) -> Iterator[BenchService]:
+        """A server of ours, `python -m module port workers ...`, on the server's core, ready."""
         (port,) = free_ports(1)
-        command = self.cores.pinned([sys.executable, "-m", module, str(port), *arguments])
-        with self._running(module, command, {}, port, path) as service:
+        command = self.cores.pinned([sys.executable, "-m", module, str(port), str(workers), *arguments])
+        with self._running(module, command, {}, port, "/") as service:
+            wait_until(lambda: len(service.workers()) == workers, "every worker of the server")
+            service.wait_idle()  # nobody tells which of them answer already
             yield service
 
     @contextmanager
@@ -140,11 +149,26 @@ class Place:
         service = BenchService(name, self.folder, command, environment, port, path)
         try:
             service.start()
-            service.wait_ready(timeout_seconds=600)
+            service.wait_ready(timeout_seconds=START_SECONDS)
             yield service
             service.stop()
         finally:
             service.kill()
+
+
+def workers_of(parent: psutil.Process) -> list[psutil.Process]:
+    """The processes that answer, of a server with this one.
+
+    Neither a node's follower nor what Python starts beside its processes answers anybody; one that was killed
+    only waits to be noticed.
+    """
+    workers = []
+    for child in parent.children():
+        with suppress(psutil.NoSuchProcess):  # a zombie's command line, for one
+            is_tracker = "resource_tracker" in " ".join(child.cmdline())
+            if child.name() != FOLLOWER and not is_tracker:
+                workers.append(child)
+    return workers or [parent]
 
 
 def _workers(api: BenchService) -> int:

@@ -10,7 +10,18 @@ from typing import Any
 from bench.figure import Figure, Goal
 from bench.report import RESULTS, shown, shown_goal
 
-BENCHES = ("validate", "scale", "million", "revocation", "hostile", "usage", "rebuild", "limiter")
+BENCHES = (
+    "validate",
+    "scale",
+    "million",
+    "ten_million",
+    "revocation",
+    "hostile",
+    "usage",
+    "rebuild",
+    "limiter",
+    "retired_pepper",
+)
 
 
 def summary(folder: Path = RESULTS) -> str:

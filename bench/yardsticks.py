@@ -1,4 +1,5 @@
-"""What we are measured against, each a server of its own: `python -m bench.yardsticks PORT NAME FILE [URL]`.
+"""What we are measured against, each a server of its own:
+`python -m bench.yardsticks PORT WORKERS NAME FILE [URL]`.
 
 FILE holds a real answer of ours, URL is a database with the table `naive_key`. All run under the very
 settings that `services/api/__main__.py` gives uvicorn.
@@ -23,6 +24,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.supervisors import Multiprocess
 
 from services.api.__main__ import server_options
 from services.local.ports import LOOPBACK
@@ -127,11 +129,21 @@ def naive(headers: Headers, body: bytes, database_url: str) -> ASGIApp:
 YARDSTICKS: dict[str, Callable[..., ASGIApp]] = {"bare": bare, "framework": framework, "naive": naive}
 
 
-def main(port: str, name: str, file: str, *more: str) -> None:
-    """Serve one of them until it is told to end."""
+def main(port: str, workers: str, name: str, file: str, *more: str) -> None:
+    """Serve one of them until it is told to end; several workers as the api has them."""
     told = json.loads(Path(file).read_text())
-    make = functools.partial(YARDSTICKS[name], told["headers"], told["body"].encode(), *more)
-    uvicorn.run(make, factory=True, host=LOOPBACK, port=int(port), **server_options())
+    config = uvicorn.Config(
+        functools.partial(YARDSTICKS[name], told["headers"], told["body"].encode(), *more),
+        factory=True,
+        host=LOOPBACK,
+        port=int(port),
+        workers=int(workers),
+        **server_options(),
+    )
+    if config.workers == 1:
+        uvicorn.Server(config).run()
+    else:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
 async def _no_lifespan(receive: Receive, send: Send) -> None:
