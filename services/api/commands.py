@@ -153,10 +153,12 @@ class KeyCommands:
         Raises `KeyNotFound`, `WriteConflict`, `OutcomeUnknown`.
         """
         deadline = time.monotonic() + WRITE_SECONDS
-        before, _ = self._changeable(key_id)
+        before: Key | None = None
 
         async def attempt() -> None:
+            nonlocal before
             key, lineage = self._changeable(key_id)
+            before = before or key
             if key.superseded_by != before.superseded_by and key.revoked_at is None:
                 # It was rotated meanwhile: who asked for this believed it to be current.
                 raise WriteConflict(LOST_RACE)
@@ -255,10 +257,11 @@ class KeyCommands:
 
     async def _turn(self, event: KeyEvent) -> Append:
         """Start appending once no other write to the lineage is unconfirmed; one at a time."""
-        lineage_id = event.partitionkey
+        lineage_id, has_waited = event.partitionkey, False
         while (other := self._unconfirmed.get(lineage_id)) is not None:
             await asyncio.wait([other])
-        lineage = self._directory.lineage(lineage_id)
+            has_waited = True
+        lineage = self._directory.lineage(lineage_id) if has_waited else None
         if lineage is not None and lineage.sequence >= event.sequence:
             raise _RaceLost
         append = self._unconfirmed[lineage_id] = asyncio.create_task(self._append(event))

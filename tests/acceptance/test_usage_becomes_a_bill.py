@@ -32,7 +32,7 @@ DUPLICATES = EVENTS // 10
 HOURS = 3
 CAUGHT_UP_SECONDS = 60.0
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(480)
 
 
 class Sums(NamedTuple):
@@ -103,7 +103,7 @@ class _Sending(threading.Thread):
 
     def finish(self) -> None:
         """Wait until every one was acknowledged."""
-        self.join(timeout=150)
+        self.join(timeout=240)
         assert not self.is_alive(), "the load was not taken in time"
         if self._error is not None:
             raise self._error
