@@ -59,6 +59,11 @@ async def test_every_question_gets_its_answer(tmp_path: Path, answer: bool | Non
     assert follower.asked == [(), ("2027.ü\n",), (key_id, "ab" * 32)]
 
 
+async def test_nobody_else_on_the_machine_may_ask(tmp_path: Path) -> None:
+    async with answering(tmp_path, Asked().handlers):
+        assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
 async def test_many_workers_ask_at_once(tmp_path: Path) -> None:
     follower = Asked()
     async with answering(tmp_path, follower.handlers):

@@ -132,3 +132,11 @@ def test_every_process_of_the_node_sees_the_same(tmp_path: Path) -> None:
     follower.our_log(is_ours=False)
     assert not worker.is_our_log
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_time_that_is_still_to_come_makes_nothing_fresh(tmp_path: Path) -> None:
+    """The machine was started anew since it was written."""
+    time = ManualTime(NOW)
+    freshness = Freshness(tmp_path, time.boottime)
+    freshness.fresh_at(time.boottime() + 1)
+    assert freshness.staleness_seconds == math.inf

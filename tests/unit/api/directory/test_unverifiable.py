@@ -179,3 +179,28 @@ def test_the_same_own_peppers_leave_the_store_as_it_is(tmp_path: Path) -> None:
     store.writer.use_own_peppers()
 
     assert store.store.environment.info()["last_txnid"] == before
+
+
+def test_a_key_that_its_fingerprint_finds_is_given_no_other(store: StoreHarness) -> None:
+    """Whoever could talk to the follower would otherwise take any key from its holder."""
+    created = a_key_created(pepper_id="p1")
+    store.applies(created)
+
+    store.writer.learn(created.data.key_id, b"f" * 32, "p1")
+
+    assert store.find("66" * 32) is None
+    assert store.find(created.data.fingerprint) is not None
+
+
+def test_keys_whose_time_is_over_are_looked_for_some_at_a_time(store: StoreHarness) -> None:
+    ended = CREATED_AT + timedelta(days=1)
+    for number in range(7):
+        store.applies(a_key_created(pepper_id="retired", key_prefix=f"hk_live_{number}***", expires_at=ended))
+
+    after: bytes | None = b""
+    left = []
+    while after is not None:
+        after = store.writer.forget_dead((ended + timedelta(seconds=1)).timestamp(), after, most=3)
+        left.append(store.unverifiable)
+
+    assert left == [4, 1, 0]
