@@ -15,7 +15,7 @@ from services.api.directory.stored_facts import decode_lineage, id_bytes, id_byt
 
 #: So many facts of a kilobyte are remembered, and as many that were asked for before. Others are read from
 #: the store once more, which takes some microseconds.
-REMEMBERED = 6144
+REMEMBERED = 4096
 #: More of a prefix than LMDB takes for a key; those that begin alike are told apart by bcrypt.
 PREFIX_BYTES = 400
 

@@ -28,7 +28,7 @@ from services.api.limits.window_table import WindowTable
 from services.api.limits.window_tables import WindowTables
 
 #: Where so many keys are counted is remembered, and as many that were used before: about 22 MB.
-REMEMBERED = 16_384
+REMEMBERED = 4096
 
 
 class LimitedKey(Protocol):
