@@ -27,7 +27,7 @@ from services.api.limits.slot import (
 from services.api.limits.window_table import WindowTable
 from services.api.limits.window_tables import WindowTables
 
-#: Where so many keys are counted is remembered, and as many that were used before: about 22 MB.
+#: Where so many keys are counted is remembered, and as many that were used before: about 5 MB.
 REMEMBERED = 4096
 
 
